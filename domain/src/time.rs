@@ -1,0 +1,138 @@
+//! Moments, days and the shop's calendar. Nothing here reads a clock.
+
+use std::fmt;
+
+use jiff::{civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+/// A moment in UTC, in microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Microseconds in a second.
+    pub const SECOND: i64 = 1_000_000;
+    /// Microseconds in 24 hours.
+    pub const DAY: i64 = 86_400 * Self::SECOND;
+
+    /// The moment `seconds` after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(Self::SECOND))
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    #[must_use]
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(Self::SECOND)
+    }
+
+    /// This moment and `seconds` more.
+    #[must_use]
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(Self::SECOND)))
+    }
+
+    /// Microseconds from `earlier` to this; negative where `earlier` is later.
+    #[must_use]
+    pub const fn micros_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads RFC 3339 (any offset); what is finer than a microsecond is cut.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_microsecond()))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(t) => write!(f, "{t}"),
+            Err(_) => write!(f, "{}us", self.0),
+        }
+    }
+}
+
+/// A calendar day of the shop: days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub i32);
+
+impl Day {
+    /// This day and `days` more (or fewer, where negative).
+    #[must_use]
+    pub const fn plus(self, days: i32) -> Self {
+        Self(self.0.saturating_add(days))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match epoch().checked_add(jiff::Span::new().days(self.0)) {
+            Ok(date) => write!(f, "{date}"),
+            Err(_) => write!(f, "day {}", self.0),
+        }
+    }
+}
+
+const fn epoch() -> Date {
+    jiff::civil::date(1970, 1, 1)
+}
+
+/// The shop's time zone: what "day" and "00:00" mean. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    zone: TimeZone,
+}
+
+impl Calendar {
+    /// The calendar of an IANA time zone, from the database bundled with the program.
+    #[must_use]
+    pub fn new(zone: &str) -> Option<Self> {
+        TimeZone::get(zone).ok().map(|zone| Self { zone })
+    }
+
+    /// The day on which `at` falls.
+    #[must_use]
+    pub fn day(&self, at: Timestamp) -> Day {
+        // Out of jiff's range (year -9999 to 9999) there is no calendar; the edges refuse such times.
+        let Ok(utc) = jiff::Timestamp::from_second(at.seconds()) else { return Day(0) };
+        let seconds = utc.as_second() + i64::from(self.zone.to_offset(utc).seconds());
+        Day(i32::try_from(seconds.div_euclid(86_400)).unwrap_or(0))
+    }
+
+    /// 00:00 of `day` (the first moment of it, where the clocks skip midnight).
+    #[must_use]
+    pub fn start(&self, day: Day) -> Timestamp {
+        epoch()
+            .checked_add(jiff::Span::new().days(day.0))
+            .ok()
+            .and_then(|date| date.to_zoned(self.zone.clone()).ok())
+            .map_or(Timestamp(0), |zoned| Timestamp(zoned.timestamp().as_microsecond()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_starts_at_the_shops_midnight() {
+        let almaty = Calendar::new("Asia/Almaty").unwrap();
+        let noon = Timestamp::parse("2026-11-23T18:59:59.5Z").unwrap();
+        let next = Timestamp::parse("2026-11-23T19:00:00Z").unwrap();
+        assert_eq!(almaty.day(noon).to_string(), "2026-11-23");
+        assert_eq!(almaty.day(next).to_string(), "2026-11-24");
+        assert_eq!(almaty.start(almaty.day(next)), next);
+    }
+
+    #[test]
+    fn kazakhstan_moved_to_one_zone_in_2024() {
+        let almaty = Calendar::new("Asia/Almaty").unwrap();
+        let before = Timestamp::parse("2024-01-15T18:00:00Z").unwrap();
+        assert_eq!(almaty.day(before).to_string(), "2024-01-16", "UTC+6 then");
+    }
+}
