@@ -123,7 +123,8 @@ pub trait Journal: Send + Sync + 'static {
     /// append of its entity replaces it.
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError>;
     /// Entities of a kind that have rows, by id, after `after`, at most `limit`.
-    async fn entities(&self, kind: EntityKind, after: Option<&str>, limit: usize) -> Result<Vec<EntityKey>, StoreError>;
+    async fn entities(&self, kind: EntityKind, after: Option<&str>, limit: usize)
+    -> Result<Vec<EntityKey>, StoreError>;
 }
 
 /// A row of a view.

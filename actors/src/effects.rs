@@ -1,0 +1,214 @@
+//! Effects: what a durable row owes other entities is brought to them, in order per source, until they have it.
+//!
+//! One driver per process; one task per source that owes something, and none for the others. The outbox in the journal
+//! is the truth; the queues here are a shortcut past it and may be dropped at any time. The receiver applies an effect
+//! once, by the source's high-water mark, so bringing it twice is harmless, but **bringing them out of order loses
+//! one**: whatever is not certain to be next is read from the outbox again. It must never give up: the target may be
+//! away for days.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use adal_domain::entity::{Effect, EntityKey};
+use metrics::{Counter, counter};
+
+use crate::{
+    ask::{AskError, Origin},
+    ports::{Journal, OwedEffect, StoreError},
+    route::Router,
+};
+
+/// How many effects of one source are kept in memory; more are read from the outbox when their turn comes.
+const QUEUED: usize = 256;
+
+/// How long to wait after a delivery that failed, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(30));
+
+/// See the module.
+pub struct Effects {
+    journal: Arc<dyn Journal>,
+    router: Router,
+    /// The sources that owe something.
+    lanes: Mutex<HashMap<EntityKey, Lane>>,
+    delivered: Counter,
+}
+
+/// What one source owes.
+#[derive(Default)]
+struct Lane {
+    /// The next ones, in order, without a gap; as (seq, index, effect).
+    next: VecDeque<(u64, u32, Effect)>,
+    /// More is owed than `next` holds: the outbox has it.
+    behind: bool,
+    /// A row came while the outbox was being read: it may or may not have been in what was read.
+    missed: bool,
+}
+
+impl std::fmt::Debug for Effects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Effects").field("sources", &self.lanes().len()).finish_non_exhaustive()
+    }
+}
+
+impl Effects {
+    /// A driver that delivers through `router`.
+    #[must_use]
+    pub fn new(journal: Arc<dyn Journal>, router: Router) -> Arc<Self> {
+        let delivered = counter!("adal_effects_delivered_total");
+        Arc::new(Self { journal, router, lanes: Mutex::default(), delivered })
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, HashMap<EntityKey, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many sources owe something that this driver is bringing.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.lanes().len()
+    }
+
+    /// Finds what was owed when the process last ended, and begins to bring it. **Before the first ask**: a new row of
+    /// a source must not overtake what that source owes from before. Within a tokio runtime, whose tasks then deliver.
+    ///
+    /// # Errors
+    /// Where the outbox cannot be read; then it is not safe to serve.
+    pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
+        /// How many are read at a time.
+        const PAGE: usize = 1024;
+        let mut sources: Vec<EntityKey> = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.journal.owed(after.take(), PAGE).await?;
+            for owed in &page {
+                if sources.last() != Some(&owed.source) {
+                    sources.push(owed.source.clone());
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some((last.source.clone(), last.seq, last.index)),
+                _ => break,
+            }
+        }
+        sources.sort();
+        sources.dedup();
+        let count = sources.len();
+        for source in sources {
+            self.lanes().entry(source.clone()).or_default().behind = true;
+            tokio::spawn(Arc::clone(self).bring(source));
+        }
+        Ok(count)
+    }
+
+    /// A row of `source` is durable and owes `effects`, by index.
+    pub(crate) fn owe(self: &Arc<Self>, source: EntityKey, seq: u64, effects: Vec<Effect>) {
+        let mut lanes = self.lanes();
+        if let Some(lane) = lanes.get_mut(&source) {
+            if lane.behind || lane.next.len() >= QUEUED {
+                lane.behind = true;
+                lane.missed = true;
+            } else {
+                lane.next.extend(effects.into_iter().zip(0..).map(|(effect, index)| (seq, index, effect)));
+            }
+            return;
+        }
+        let next = effects.into_iter().zip(0..).map(|(effect, index)| (seq, index, effect)).collect();
+        lanes.insert(source.clone(), Lane { next, behind: false, missed: false });
+        drop(lanes);
+        tokio::spawn(Arc::clone(self).bring(source));
+    }
+
+    /// Brings what `source` owes until it owes nothing.
+    async fn bring(self: Arc<Self>, source: EntityKey) {
+        let mut wait = BACKOFF.0;
+        loop {
+            let next = {
+                let mut lanes = self.lanes();
+                let Some(lane) = lanes.get_mut(&source) else { return };
+                if lane.next.is_empty() && !lane.behind {
+                    lanes.remove(&source);
+                    return;
+                }
+                std::mem::take(&mut lane.next)
+            };
+            let done = match next.is_empty() {
+                true => self.catch_up(&source).await,
+                false => self.bring_these(&source, next).await,
+            };
+            if done {
+                wait = BACKOFF.0;
+            } else {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+            }
+        }
+    }
+
+    /// Delivers in order; stops at the first that fails, and has the rest read from the outbox again.
+    async fn bring_these(&self, source: &EntityKey, next: VecDeque<(u64, u32, Effect)>) -> bool {
+        let mut done = Vec::with_capacity(next.len());
+        let mut failed = false;
+        for (seq, index, effect) in next {
+            let origin = Origin { source: source.clone(), seq, index };
+            match self.router.deliver(&effect.target, origin, &effect.command).await {
+                Ok(()) => done.push((source.clone(), seq, index)),
+                Err(error) => {
+                    log(source, seq, &effect.target, &error);
+                    failed = true;
+                    break;
+                }
+            }
+        }
+        self.delivered.increment(done.len() as u64);
+        // Those that cannot be struck off are brought again; their targets know them.
+        if !done.is_empty()
+            && let Err(error) = self.journal.delivered(done).await
+        {
+            tracing::warn!(%source, %error, "delivered effects stay in the outbox for now");
+            failed = true;
+        }
+        if failed && let Some(lane) = self.lanes().get_mut(source) {
+            // What queued meanwhile comes after what failed: all of it is read again, in order.
+            lane.next.clear();
+            lane.behind = true;
+        }
+        !failed
+    }
+
+    /// Reads the next that `source` owes from the outbox.
+    async fn catch_up(&self, source: &EntityKey) -> bool {
+        if let Some(lane) = self.lanes().get_mut(source) {
+            lane.missed = false;
+        }
+        // (0, 0) is before every effect: rows count from 1.
+        let page = match self.journal.owed(Some((source.clone(), 0, 0)), QUEUED).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(%source, %error, "the outbox cannot be read");
+                return false;
+            }
+        };
+        let all = page.len() < QUEUED || page.last().is_some_and(|last| last.source != *source);
+        let owed = page.into_iter().filter(|owed| owed.source == *source);
+        let mut lanes = self.lanes();
+        if let Some(lane) = lanes.get_mut(source) {
+            lane.next = owed.map(|OwedEffect { seq, index, effect, .. }| (seq, index, effect)).collect();
+            lane.behind = !all || lane.missed;
+        }
+        true
+    }
+}
+
+fn log(source: &EntityKey, seq: u64, target: &EntityKey, error: &AskError) {
+    match error {
+        AskError::Corrupt { .. } | AskError::Panicked | AskError::Quarantined | AskError::KeyReused => {
+            tracing::error!(%source, seq, %target, %error, "an effect cannot be delivered; trying again");
+        }
+        AskError::Busy | AskError::Unavailable { .. } | AskError::Stopping | AskError::Deadline => {
+            tracing::debug!(%source, seq, %target, %error, "an effect cannot be delivered now; trying again");
+        }
+    }
+}
