@@ -1,0 +1,38 @@
+# `make` lists what there is. ARGS="..." goes to the program behind a target.
+ARGS ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check bench replay replay-slice openapi clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing (Debian packages, the replay's Python environment)
+	@scripts/setup.sh test
+
+build: ## The server, as it is shipped (target/release/adal)
+	@cargo build --release --locked --bin adal
+
+demo: ## Set up, build, and run a shop with keys and commands to paste
+	@scripts/demo.sh $(ARGS)
+
+test: ## All tests; the last line is "N passed, N failed"
+	@scripts/test.sh $(ARGS)
+
+check: ## Format, lints, licences and sources, documentation
+	@scripts/check.sh
+
+bench: ## The benchmarks, each against a limit measured in the same run
+	@cargo run --release --locked -p adal-load-tests -- bench $(ARGS)
+
+replay: ## A real grocer's year through the server, compared with a second calculation
+	@scripts/replay.sh $(ARGS)
+
+replay-slice: ## The same for 20 households (part of `make test`)
+	@scripts/replay-slice.sh $(ARGS)
+
+openapi: ## Write docs/reference/openapi.json anew from the routes
+	@scripts/openapi.sh
+
+clean: ## Remove what was built and downloaded into this folder (never data/)
+	cargo clean
+	rm -rf .cache

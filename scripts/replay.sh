@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The grocer's year through the real server (release build) on an empty store, with everything at its default; exits 0
+# only where the second calculation agrees to the point. Arguments go to replay.py, e.g. `--households 200`.
+#   ADAL_BIN=PATH        takes that binary and builds nothing
+#   REPLAY_DATA=FOLDER   default .cache/replay-data; emptied first, kept afterwards to look at
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. scripts/server.sh
+
+data="${REPLAY_DATA:-$CACHE/replay-data}"
+case "$data" in
+/*) ;;
+*) data="$ROOT/$data" ;;
+esac
+only_one "$(basename "$data")"
+
+scripts/setup.sh test
+binary="${ADAL_BIN:-}"
+if [ -z "$binary" ]; then
+    cargo build --release --locked --bin adal
+    binary="$(target_dir)/release/adal"
+fi
+[ -x "$binary" ] || die "there is no server at $binary"
+
+start_server "$binary" "$data"
+key="$(make_key "$binary" "$data" service)"
+code=0
+# By variable: a key on the command line can be read by everybody on the machine.
+ADAL_KEY="$key" "$VENV/bin/python" load-tests/replay/replay.py --url "$SERVER_URL" "$@" || code=$?
+stop_server
+exit "$code"
