@@ -30,6 +30,8 @@ mod route;
 pub mod row;
 mod slot;
 mod sweep;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod timers;
 
 pub use crate::{

@@ -115,7 +115,8 @@ pub trait Journal: Send + Sync + 'static {
     ) -> Result<Vec<StoredRow>, StoreError>;
     /// The newest row with `at` not later than `at`.
     async fn seq_at(&self, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError>;
-    /// Effects not yet delivered, oldest first per source (by seq, index), at most `limit`, starting after `after`.
+    /// Effects not yet delivered, in order of source, seq, index, at most `limit`, starting after `after` (which need not
+    /// exist: after `(source, 0, 0)` come those of `source`). Sources stand in any fixed order.
     async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError>;
     /// The target has them durably: they leave the outbox.
     async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError>;

@@ -1,0 +1,8 @@
+//! For tests of this and other crates (feature `testing`): a store in memory whose faults can be scripted, and clocks
+//! that tests move.
+
+mod clock;
+mod store;
+
+pub use clock::{ManualClock, RuntimeClock};
+pub use store::{Fault, MemoryStore, Operation};

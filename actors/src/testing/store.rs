@@ -1,0 +1,323 @@
+//! A store in memory that keeps the ports' contract, with faults by script.
+//!
+//! Everything is behind one lock that is never held over an await: what an operation does, it does at one moment. What
+//! is in it is what is durable: a test that "restarts the process" drops everything else and keeps this.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use adal_domain::{
+    entity::{Effect, EntityKey, EntityKind, View, ViewWrite},
+    time::Timestamp,
+};
+use async_trait::async_trait;
+
+use crate::ports::{Append, Journal, Opened, OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views};
+
+/// What a script is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Journal::open`].
+    Open,
+    /// [`Journal::append`].
+    Append,
+    /// [`Journal::snapshot`].
+    Snapshot,
+    /// [`Journal::rows`] and [`Journal::seq_at`].
+    Rows,
+    /// [`Journal::owed`].
+    Owed,
+    /// [`Journal::delivered`].
+    Delivered,
+    /// [`Journal::due`].
+    Due,
+    /// Everything else.
+    Other,
+}
+
+/// What becomes of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It succeeds.
+    None,
+    /// It succeeds after a while.
+    Slow(Duration),
+    /// [`StoreError::Unavailable`], nothing written.
+    Unavailable,
+    /// [`StoreError::InDoubt`] after a while, and it is written. (What is no append: unavailable.)
+    InDoubtDone(Duration),
+    /// [`StoreError::InDoubt`] after a while, and nothing is written. (What is no append: unavailable.)
+    InDoubtLost(Duration),
+}
+
+type Script = Box<dyn FnMut(Operation) -> Fault + Send>;
+
+/// (kind, id, seq, index): the order in which what is owed is listed.
+type OutboxKey = (&'static str, Box<str>, u64, u32);
+
+#[derive(Default)]
+struct Stored {
+    rows: BTreeMap<EntityKey, Vec<StoredRow>>,
+    snapshots: BTreeMap<EntityKey, StoredSnapshot>,
+    views: BTreeMap<(&'static str, String), ViewRow>,
+    wakes: BTreeMap<EntityKey, Timestamp>,
+    outbox: BTreeMap<OutboxKey, OwedEffect>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct MemoryStore {
+    stored: Mutex<Stored>,
+    script: Mutex<Option<Script>>,
+}
+
+impl std::fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStore").field("entities", &self.stored().rows.len()).finish_non_exhaustive()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store without faults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on `script` says what becomes of each operation.
+    pub fn follow(&self, script: impl FnMut(Operation) -> Fault + Send + 'static) {
+        *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(script));
+    }
+
+    /// From now on everything succeeds.
+    pub fn heal(&self) {
+        *self.script.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Every entity that has rows.
+    #[must_use]
+    pub fn keys(&self) -> Vec<EntityKey> {
+        self.stored().rows.keys().cloned().collect()
+    }
+
+    /// An entity's rows.
+    #[must_use]
+    pub fn rows_of(&self, key: &EntityKey) -> Vec<StoredRow> {
+        self.stored().rows.get(key).cloned().unwrap_or_default()
+    }
+
+    /// An entity's snapshot.
+    #[must_use]
+    pub fn snapshot_of(&self, key: &EntityKey) -> Option<StoredSnapshot> {
+        self.stored().snapshots.get(key).cloned()
+    }
+
+    /// All rows of all views, by view and key.
+    #[must_use]
+    pub fn all_views(&self) -> BTreeMap<(&'static str, String), ViewRow> {
+        self.stored().views.clone()
+    }
+
+    /// How many effects are owed.
+    #[must_use]
+    pub fn owed_count(&self) -> usize {
+        self.stored().outbox.len()
+    }
+
+    /// When an entity wants to be woken.
+    #[must_use]
+    pub fn wake_of(&self, key: &EntityKey) -> Option<Timestamp> {
+        self.stored().wakes.get(key).copied()
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What becomes of an operation that is no append, after whatever time that takes.
+    async fn pass(&self, operation: Operation) -> Result<(), StoreError> {
+        match self.fate(operation) {
+            // Another task's turn first: nothing may rest on a store that answers at once.
+            Fault::None => tokio::task::yield_now().await,
+            Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::Unavailable | Fault::InDoubtDone(_) | Fault::InDoubtLost(_) => {
+                tokio::task::yield_now().await;
+                return Err(StoreError::Unavailable("scripted".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn fate(&self, operation: Operation) -> Fault {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.as_mut().map_or(Fault::None, |script| script(operation))
+    }
+}
+
+impl Stored {
+    fn append(&mut self, append: &Append) -> Result<(), StoreError> {
+        let Append { entity, row, views, wake, effects } = append;
+        let rows = self.rows.entry(entity.clone()).or_default();
+        if let Some(there) = rows.iter().rev().find(|there| there.seq == row.seq) {
+            return if there == row { Ok(()) } else { Err(StoreError::Fenced(entity.clone())) };
+        }
+        if row.seq != rows.last().map_or(0, |last| last.seq) + 1 {
+            return Err(StoreError::Fenced(entity.clone()));
+        }
+        rows.push(row.clone());
+        for write in views {
+            self.write_view(entity, write);
+        }
+        match wake {
+            Some(at) => drop(self.wakes.insert(entity.clone(), *at)),
+            None => drop(self.wakes.remove(entity)),
+        }
+        self.owe(entity, row.seq, effects);
+        Ok(())
+    }
+
+    fn write_view(&mut self, entity: &EntityKey, write: &ViewWrite) {
+        let place = (write.view.as_str(), write.key.clone());
+        let ViewWrite { key, filter, value, .. } = write.clone();
+        match value {
+            Some(value) => drop(self.views.insert(place, ViewRow { key, filter, entity: entity.clone(), value })),
+            None => drop(self.views.remove(&place)),
+        }
+    }
+
+    fn owe(&mut self, source: &EntityKey, seq: u64, effects: &[Effect]) {
+        for (effect, index) in effects.iter().zip(0..) {
+            let owed = OwedEffect { source: source.clone(), seq, index, effect: effect.clone() };
+            self.outbox.insert((source.kind.as_str(), source.id.clone(), seq, index), owed);
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryStore {
+    async fn open(&self, entity: &EntityKey) -> Result<Opened, StoreError> {
+        self.pass(Operation::Open).await?;
+        let stored = self.stored();
+        let snapshot = stored.snapshots.get(entity).cloned();
+        let from = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let rows = stored.rows.get(entity).into_iter().flatten().filter(|row| row.seq > from).cloned().collect();
+        Ok(Opened { snapshot, rows })
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        match self.fate(Operation::Append) {
+            Fault::None => tokio::task::yield_now().await,
+            Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::Unavailable => return Err(StoreError::Unavailable("scripted".into())),
+            Fault::InDoubtDone(time) => {
+                self.stored().append(&append)?;
+                tokio::time::sleep(time).await;
+                return Err(StoreError::InDoubt("scripted, done".into()));
+            }
+            Fault::InDoubtLost(time) => {
+                tokio::time::sleep(time).await;
+                return Err(StoreError::InDoubt("scripted, lost".into()));
+            }
+        }
+        self.stored().append(&append)
+    }
+
+    async fn snapshot(&self, entity: &EntityKey, snapshot: StoredSnapshot) -> Result<(), StoreError> {
+        self.pass(Operation::Snapshot).await?;
+        let mut stored = self.stored();
+        let newer = stored.snapshots.get(entity).is_none_or(|there| there.seq <= snapshot.seq);
+        if newer {
+            stored.snapshots.insert(entity.clone(), snapshot);
+        }
+        Ok(())
+    }
+
+    async fn rows(
+        &self,
+        entity: &EntityKey,
+        from_seq: u64,
+        to_seq: u64,
+        limit: usize,
+        descending: bool,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        self.pass(Operation::Rows).await?;
+        let stored = self.stored();
+        let all = stored.rows.get(entity).map(Vec::as_slice).unwrap_or_default();
+        let within = all.iter().filter(|row| (from_seq..=to_seq).contains(&row.seq)).cloned();
+        Ok(if descending { within.rev().take(limit).collect() } else { within.take(limit).collect() })
+    }
+
+    async fn seq_at(&self, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        self.pass(Operation::Rows).await?;
+        let stored = self.stored();
+        let all = stored.rows.get(entity).map(Vec::as_slice).unwrap_or_default();
+        Ok(all.iter().rev().find(|row| row.at <= at).map(|row| row.seq))
+    }
+
+    async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
+        self.pass(Operation::Owed).await?;
+        let after = after.map(|(key, seq, index)| (key.kind.as_str(), key.id, seq, index));
+        let stored = self.stored();
+        let later = stored.outbox.iter().filter(|(place, _)| after.as_ref().is_none_or(|after| *place > after));
+        Ok(later.map(|(_, owed)| owed.clone()).take(limit).collect())
+    }
+
+    async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError> {
+        self.pass(Operation::Delivered).await?;
+        let mut stored = self.stored();
+        for (key, seq, index) in effects {
+            stored.outbox.remove(&(key.kind.as_str(), key.id, seq, index));
+        }
+        Ok(())
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError> {
+        self.pass(Operation::Due).await?;
+        let stored = self.stored();
+        let mut due: Vec<_> = stored.wakes.iter().map(|(key, &at)| (at, key.clone())).collect();
+        due.retain(|(at, _)| *at <= until);
+        due.sort();
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn entities(
+        &self,
+        kind: EntityKind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EntityKey>, StoreError> {
+        self.pass(Operation::Other).await?;
+        let stored = self.stored();
+        let of_kind = stored.rows.keys().filter(|key| key.kind == kind && after.is_none_or(|after| *key.id > *after));
+        Ok(of_kind.take(limit).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl Views for MemoryStore {
+    async fn get(&self, view: View, key: &str) -> Result<Option<ViewRow>, StoreError> {
+        self.pass(Operation::Other).await?;
+        Ok(self.stored().views.get(&(view.as_str(), key.to_owned())).cloned())
+    }
+
+    async fn list(
+        &self,
+        view: View,
+        filter: Option<&str>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ViewRow>, StoreError> {
+        self.pass(Operation::Other).await?;
+        let stored = self.stored();
+        let found = stored.views.iter().rev().filter(|((of, _), row)| {
+            *of == view.as_str()
+                && filter.is_none_or(|filter| row.filter == filter)
+                && before.is_none_or(|before| row.key.as_str() < before)
+        });
+        Ok(found.map(|(_, row)| row.clone()).take(limit).collect())
+    }
+}
