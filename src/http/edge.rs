@@ -1,0 +1,239 @@
+//! The outermost layers around every route.
+//!
+//! [`layer`] gives each request an id, a span and a stop-watch, counts its address, and makes of whatever comes back an
+//! answer that keeps the rules: problems rendered in the caller's format, security headers, metrics, one log line.
+//! [`guard`], inside it, ends what takes too long and turns a panic into a 500. Neither knows any route.
+//!
+//! A request must not be cloned before it is routed (actix then panics): what [`layer`] needs for a request whose
+//! future was dropped, it takes out beforehand, into a [`Trace`] that handlers add to.
+
+use std::{
+    cell::OnceCell,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    time::Duration,
+};
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::Data,
+};
+use adal_domain::errors::Code;
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::{
+    extract::Principal,
+    problem::Problem,
+    respond::{Format, JSON, MSGPACK, accept, choose},
+};
+use crate::{app::App, clock::Stopwatch, metrics::HttpMeter};
+
+/// The header of a request's id.
+pub const REQUEST_ID: &str = "X-Request-Id";
+
+/// What is known of a request, also where its future is gone.
+#[derive(Debug)]
+pub struct Trace {
+    /// As the caller named it, or made here.
+    pub id: String,
+    route: OnceCell<String>,
+    who: OnceCell<String>,
+}
+
+/// The id of a request: in its answer and in all its log lines.
+#[must_use]
+pub fn request_id(req: &HttpRequest) -> String {
+    trace(req).map(|trace| trace.id.clone()).unwrap_or_default()
+}
+
+fn trace(req: &HttpRequest) -> Option<Rc<Trace>> {
+    req.extensions().get::<Rc<Trace>>().cloned()
+}
+
+/// Notes which route a request took, for the metrics of one that panics.
+pub(super) fn note_route(req: &HttpRequest) {
+    if let (Some(trace), Some(pattern)) = (trace(req), req.match_pattern()) {
+        // Set by the first extractor; the others say the same.
+        let _ = trace.route.set(pattern);
+    }
+}
+
+/// Notes who asks, for the log line.
+pub(super) fn note_principal(req: &HttpRequest, principal: &Principal) {
+    if let Some(trace) = trace(req) {
+        let _ = trace.who.set(match principal {
+            Principal::Service { key_id, .. } => key_id.clone(),
+            Principal::Customer { .. } => "customer".to_owned(),
+        });
+    }
+}
+
+/// See the module.
+pub(super) async fn layer<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<actix_web::body::BoxBody>, Error> {
+    let watch = Stopwatch::start();
+    let id = given_id(&req).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let trace = Rc::new(Trace { id, route: OnceCell::new(), who: OnceCell::new() });
+    let format = accepted(req.request());
+    let method = req.method().clone();
+    let span = tracing::info_span!("request", request_id = %trace.id);
+    req.extensions_mut().insert(Rc::clone(&trace));
+    let admitted = admit(&req);
+    async move {
+        let outcome = match admitted {
+            Ok(()) => next.call(req).await.map(ServiceResponse::map_into_boxed_body),
+            Err(problem) => Ok(req.into_response(problem.error_response())),
+        };
+        match outcome {
+            Ok(response) => {
+                let pattern = response.request().match_pattern();
+                let response = response.map_body(|_, body| body);
+                let (request, response) = response.into_parts();
+                let response = finish(response, format, &trace.id);
+                note(&trace, &method, pattern.as_deref(), response.status(), &watch);
+                Ok(ServiceResponse::new(request, response))
+            }
+            // The request is gone (it panicked, or was too slow): the answer travels as an error, rendered already.
+            Err(error) => {
+                let response = finish(error.error_response(), format, &trace.id);
+                note(&trace, &method, None, response.status(), &watch);
+                Err(actix_web::error::InternalError::from_response("ended early", response).into())
+            }
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+/// Ends what takes too long, and turns a panic into a 500.
+pub(super) async fn guard<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let within = req.app_data::<Data<App>>().map_or(30, |app| app.config.server.request_timeout_s);
+    // A handler holds no state of its own that a panic could leave half done: entities catch their own.
+    let answer = AssertUnwindSafe(next.call(req)).catch_unwind();
+    match tokio::time::timeout(Duration::from_secs(within), answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => {
+            metrics::counter!("adal_http_panics_total").increment(1);
+            Err(Problem::internal(format!("a handler panicked: {}", message_of(&*panic))).into())
+        }
+        Err(_) => {
+            let detail = format!("no answer within {within} s; repeat the request with the same key");
+            Err(Problem::new(Code::Unavailable, detail).into())
+        }
+    }
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("")
+}
+
+/// A caller's own id, where it is 1-64 characters that may stand in a log line as they are.
+fn given_id(req: &ServiceRequest) -> Option<String> {
+    let id = req.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    ((1..=64).contains(&id.len()) && id.bytes().all(plain)).then(|| id.to_owned())
+}
+
+/// The format for problems: JSON, unless MessagePack is what the caller accepts.
+fn accepted(req: &HttpRequest) -> Format {
+    match choose(accept(req).as_deref(), &[JSON, MSGPACK]) {
+        Some(1) => Format::MsgPack,
+        _ => Format::Json,
+    }
+}
+
+fn admit(req: &ServiceRequest) -> Result<(), Problem> {
+    let Some(app) = req.app_data::<Data<App>>() else { return Ok(()) };
+    if matches!(req.path(), "/healthz" | "/readyz") {
+        return Ok(());
+    }
+    match client_address(app, req) {
+        Some(address) => app.limits.admit_address(address, req.method(), req.path()),
+        None => Ok(()),
+    }
+}
+
+/// The address that a request comes from: the peer's; where that is a trusted proxy, the last one that it names which is
+/// no trusted proxy itself. `None`: a trusted proxy asks for itself.
+fn client_address(app: &App, req: &ServiceRequest) -> Option<IpAddr> {
+    let peer = req.peer_addr()?.ip().to_canonical();
+    let trusted = |address: &IpAddr| app.config.server.trusted_proxies.iter().any(|network| network.contains(*address));
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    let forwarded = req.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
+    let chain: Vec<&str> = forwarded.flat_map(|line| line.split(',')).map(str::trim).collect();
+    let mut addresses = chain.into_iter().rev().map_while(|text| text.parse::<IpAddr>().ok());
+    addresses.find(|address| !trusted(&address.to_canonical()))
+}
+
+const SECURITY: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Renders a problem, and sets the headers that every answer has. A handler's own headers stay.
+fn finish(mut response: HttpResponse, format: Format, id: &str) -> HttpResponse {
+    let problem = response.extensions().get::<Problem>().cloned().or_else(|| bare(&response));
+    if let Some(problem) = problem {
+        problem.log();
+        metrics::counter!("adal_problems_total", "code" => problem.code().as_str()).increment(1);
+        let rendered = problem.render(format, id);
+        let allow = response.headers().get(header::ALLOW).cloned();
+        response = rendered;
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}
+
+/// The problem that an error of the framework stands for: such an answer has no body that a client could read.
+fn bare(response: &HttpResponse) -> Option<Problem> {
+    let status = response.status();
+    let readable = response.headers().get(header::CONTENT_TYPE).is_some_and(|t| !t.as_bytes().starts_with(b"text/plain"));
+    ((status.is_client_error() || status.is_server_error()) && !readable).then(|| Problem::of_status(status))
+}
+
+/// Metrics and the log line of an answered request.
+fn note(trace: &Trace, method: &Method, pattern: Option<&str>, status: StatusCode, watch: &Stopwatch) {
+    let route = pattern.or_else(|| trace.route.get().map(String::as_str)).unwrap_or("unmatched");
+    let seconds = watch.seconds();
+    HttpMeter::record(route, method, status.as_u16(), seconds);
+    let who = trace.who.get().map_or("", String::as_str);
+    tracing::info!(
+        target: "adal::access",
+        %method,
+        route,
+        status = status.as_u16(),
+        ms = (seconds * 1e6).round() / 1e3,
+        who,
+        "answered"
+    );
+}
