@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # A real server for the replays; sourced after lib.sh.
 #     start_server BINARY FOLDER    on an empty store in FOLDER; sets SERVER_URL and SERVER_PID
-#     make_key BINARY FOLDER ROLE   prints the key; works while the server runs, too
+#     make_key BINARY FOLDER ROLE   beside the running server; prints the key once it counts
 #     stop_server                   also on any exit of the script
 # Only the process started here is ever stopped, by its own id.
 
@@ -26,15 +26,31 @@ with_store() {
     env ADAL__STORE__SQLITE__PATH="$folder/adal.db" "$@"
 }
 
-make_key() { with_store "$2" "$1" keys create --role "$3"; }
+make_key() {
+    local key waited=0
+    key="$(with_store "$2" "$1" keys create --role "$3")"
+    # A running server looks for new keys every few seconds: until then the answer is 401.
+    while [ "$(status_of "$SERVER_URL/v1/customers/nobody/card" "$key")" = 401 ]; do
+        waited=$((waited + 1))
+        [ "$waited" -lt 50 ] || die "the server does not know the key made beside it, after 10 s"
+        sleep 0.2
+    done
+    printf '%s\n' "$key"
+}
 
-answers() {
-    "$(find_python)" - "$1" <<'PY'
-import sys, urllib.request
+# The HTTP status of a GET, 0 without an answer; $2 is a key, by variable so that no process list shows it.
+status_of() {
+    KEY="${2:-}" "$(find_python)" - "$1" <<'PY'
+import os, sys, urllib.error, urllib.request
+request = urllib.request.Request(sys.argv[1])
+if os.environ["KEY"]:
+    request.add_header("Authorization", "Bearer " + os.environ["KEY"])
 try:
-    urllib.request.urlopen(sys.argv[1], timeout=2)
+    print(urllib.request.urlopen(request, timeout=5).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
 except OSError:
-    sys.exit(1)
+    print(0)
 PY
 }
 
@@ -68,7 +84,7 @@ start_server() {
     env ADAL__STORE__SQLITE__PATH="$folder/adal.db" ADAL__SERVER__LISTEN="127.0.0.1:$api" \
         ADAL__METRICS__LISTEN="127.0.0.1:$metrics" "$binary" serve >"$folder/server.log" 2>&1 </dev/null 8>&- &
     SERVER_PID=$!
-    until answers "$SERVER_URL/readyz"; do
+    until [ "$(status_of "$SERVER_URL/readyz")" = 200 ]; do
         if ! kill -0 "$SERVER_PID" 2>/dev/null || [ "$waited" -ge 60 ]; then
             tail -n 20 "$folder/server.log" >&2
             die "the server did not get ready; its log is $folder/server.log"
