@@ -38,12 +38,6 @@ pub(super) struct Readers {
     reads: Counter,
 }
 
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if matches!(self, Self::Run(_)) { "Run" } else { "Stop" })
-    }
-}
-
 impl Readers {
     /// Opens the connections and starts the threads.
     pub(super) fn start(config: &SqliteConfig, path: &PathBuf) -> Result<(Self, Vec<JoinHandle<()>>), OpenError> {

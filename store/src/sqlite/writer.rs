@@ -54,7 +54,6 @@ pub(super) struct Item {
 }
 
 /// What the writer is asked.
-#[derive(Debug)]
 pub(super) enum Command {
     /// Make it durable.
     Write(Box<Item>),

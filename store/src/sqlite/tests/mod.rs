@@ -1,1 +1,124 @@
-//! Tests.
+//! What is SQLite's own: opening and refusing, group commit, faults, backups, damage, the stored form.
+
+mod damage;
+mod faults;
+mod golden;
+mod keys;
+mod lifecycle;
+mod rebuild;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32, atomic::Ordering},
+};
+
+use adal_actors::testing::MemoryStore;
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    SqliteConfig, SqliteStore,
+    writer::{Command, Planted},
+};
+use crate::conformance::{Factory, Ports, run};
+
+/// A folder that goes with the test.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("adal-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path.canonicalize().unwrap())
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(super) fn config(&self) -> SqliteConfig {
+        SqliteConfig::new(self.path("store.db"))
+    }
+
+    pub(super) fn open(&self) -> SqliteStore {
+        SqliteStore::open(self.config()).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl SqliteStore {
+    /// Runs something on the writer's own connection.
+    pub(super) async fn on_writer(&self, run: impl FnOnce(&Connection) + Send + 'static) {
+        let (done, answered) = oneshot::channel();
+        self.send(Command::Run(Box::new(run), done)).unwrap();
+        answered.await.unwrap();
+    }
+
+    /// Plants errors of COMMIT; the first one comes first.
+    pub(super) fn plant(&self, planted: &[Planted]) {
+        let all = planted.iter().rev().copied().collect();
+        *self.inner.shared.planted.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    pub(super) fn ports(&self) -> Ports {
+        Ports { journal: Arc::new(self.clone()), views: Arc::new(self.clone()) }
+    }
+}
+
+#[derive(Default)]
+struct OnSqlite {
+    current: Mutex<Option<(Folder, SqliteStore)>>,
+}
+
+#[async_trait]
+impl Factory for OnSqlite {
+    async fn fresh(&self) -> Ports {
+        let folder = Folder::new();
+        let store = folder.open();
+        let ports = store.ports();
+        *self.current.lock().unwrap() = Some((folder, store));
+        ports
+    }
+
+    async fn reopen(&self, ports: Ports) -> Ports {
+        drop(ports);
+        let (folder, store) = self.current.lock().unwrap().take().unwrap();
+        store.close().unwrap();
+        let store = folder.open();
+        let ports = store.ports();
+        *self.current.lock().unwrap() = Some((folder, store));
+        ports
+    }
+}
+
+struct InMemory;
+
+#[async_trait]
+impl Factory for InMemory {
+    async fn fresh(&self) -> Ports {
+        let store = Arc::new(MemoryStore::new());
+        Ports { journal: Arc::<MemoryStore>::clone(&store), views: store }
+    }
+
+    async fn reopen(&self, ports: Ports) -> Ports {
+        ports
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_keeps_the_contract_of_the_ports() {
+    run(&OnSqlite::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_in_memory_keeps_the_contract_of_the_ports() {
+    run(&InMemory).await;
+}
