@@ -115,6 +115,59 @@ impl Calendar {
     }
 }
 
+/// Moments on the wire: RFC 3339 UTC. In the journal they are numbers.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Timestamp;
+
+    /// As RFC 3339 text.
+    ///
+    /// # Errors
+    /// The serializer's own.
+    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(at)
+    }
+
+    /// From RFC 3339 text.
+    ///
+    /// # Errors
+    /// Where the text is not RFC 3339 with an offset.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Timestamp::parse(&text).ok_or_else(|| D::Error::custom("not a time in RFC 3339, like 2026-11-23T09:00:00Z"))
+    }
+
+    /// The same for times that may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::Timestamp;
+
+        /// As RFC 3339 text or null.
+        ///
+        /// # Errors
+        /// The serializer's own.
+        pub fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => serializer.collect_str(at),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// From RFC 3339 text or null.
+        ///
+        /// # Errors
+        /// Where the text is not RFC 3339 with an offset.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(transparent)]
+            struct At(#[serde(with = "super")] Timestamp);
+            Ok(Option::<At>::deserialize(deserializer)?.map(|at| at.0))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

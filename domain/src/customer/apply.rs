@@ -1,0 +1,285 @@
+//! The only place where a customer changes. Each event's arm moves what the event says; nothing is decided here.
+
+use super::{
+    Approval, CardChange, Event, State,
+    facts::{Fact, FactKind},
+    hold::HoldEnd,
+    ledger::Burn,
+    order::{OpenOrder, Record},
+    trust::FraudFlag,
+};
+use crate::{
+    card::{Card, CardStatus},
+    ids::OrderKey,
+    order_event::CancelledBy,
+    time::Timestamp,
+};
+
+pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
+    match event {
+        Event::CardIssued { .. } | Event::CardChanged { .. } => card(state, event),
+        Event::Entry(_)
+        | Event::Pending(_)
+        | Event::PendingEnded { .. }
+        | Event::UnderReview(_)
+        | Event::ReviewEnded { .. }
+        | Event::Counted { .. }
+        | Event::Debt { .. }
+        | Event::ExpiredCounted { .. }
+        | Event::VoidedCounted { .. }
+        | Event::LotRevived { .. }
+        | Event::BurnReturned { .. }
+        | Event::Burned { .. } => ledger(state, event),
+        Event::Held(_) | Event::HoldEnded { .. } => hold(state, event),
+        Event::OrderPlaced { .. }
+        | Event::OrderWeighed { .. }
+        | Event::CompletionKept { .. }
+        | Event::ReturnKept { .. } => open_order(state, event),
+        Event::OrderCompleted { decided, record } => completed(state, *decided, record, seq),
+        Event::OrderAmended { decided, record } => amended(state, *decided, record, seq),
+        Event::OrderCancelled { order, at, decided, by, after_picking } => {
+            let counts = *by == CancelledBy::Customer && *after_picking;
+            let kind = if counts { FactKind::CancelledAfterPicking } else { FactKind::Cancelled };
+            end_order(state, order, Fact::new(order.fingerprint(), *at, 0, seq, kind), *decided);
+        }
+        Event::AdjustmentAsked { approval_id, points, reason, by, .. } => state.approvals.push(Approval {
+            approval_id: approval_id.clone(),
+            points: *points,
+            reason: reason.clone(),
+            by: by.clone(),
+        }),
+        Event::AdjustmentDecided { view, .. } => state.approvals.retain(|a| a.approval_id != view.approval_id),
+        Event::FlagRaised { .. } | Event::FlagDecided { .. } => flag(state, event),
+        Event::Trust { score, .. } => state.standing.score = *score,
+        Event::Signal { .. } => {}
+        Event::FactsAged { before, tier, old } => {
+            state.facts.retain(|fact| fact.at() >= *before);
+            // What belongs to orders that can no longer be returned.
+            state.ledger.burns.retain(|burn| burn.at >= *before);
+            let facts = &state.facts;
+            state.ledger.voided.retain(|(key, _)| facts.iter().any(|fact| fact.key == *key));
+            state.facts.shrink_to_fit();
+            state.standing.aged = Some(Box::new((*tier, *old)));
+        }
+    }
+}
+
+fn card(state: &mut State, event: &Event) {
+    match event {
+        Event::CardIssued { barcode, since, at } => {
+            state.card = Some(Box::new(Card {
+                barcode: *barcode,
+                status: CardStatus::Active,
+                reason: None,
+                issued_at: *at,
+                since: *since,
+                burns_from: None,
+            }));
+        }
+        Event::CardChanged { change, reason, barcodes, burns_from, .. } => {
+            let Some(card) = state.card.as_mut() else { return };
+            match change {
+                CardChange::Block => (card.status, card.reason) = (CardStatus::Blocked, Some(reason.clone())),
+                CardChange::Unblock => (card.status, card.reason) = (CardStatus::Active, None),
+                CardChange::Close => (card.status, card.reason) = (CardStatus::Closed, Some(reason.clone())),
+                CardChange::Reissue => {
+                    if let Some((_, new)) = barcodes {
+                        card.barcode = *new;
+                    }
+                    card.burns_from = *burns_from;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn ledger(state: &mut State, event: &Event) {
+    let ledger = &mut state.ledger;
+    match event {
+        Event::Entry(entry) => ledger.enter(entry),
+        Event::Pending(pending) => ledger.pending.push(pending.clone()),
+        Event::PendingEnded { order, points } => {
+            if let Some(pending) = ledger.pending.iter_mut().find(|pending| pending.order == *order) {
+                pending.points -= points;
+            }
+            ledger.pending.retain(|pending| pending.points > 0);
+            if ledger.pending.is_empty() {
+                ledger.pending.shrink_to_fit();
+            }
+        }
+        Event::UnderReview(review) => {
+            ledger.entries += 1;
+            ledger.reviews.push(review.clone());
+        }
+        Event::ReviewEnded { entry, points, end, .. } => {
+            if let Some(review) = ledger.reviews.iter_mut().find(|review| review.entry == *entry) {
+                review.points -= points;
+                if matches!(end, super::event::ReviewEnd::Voided { .. }) {
+                    ledger.voided.push((review.order.fingerprint(), *points));
+                }
+            }
+            ledger.reviews.retain(|review| review.points > 0);
+        }
+        Event::Counted { day, operations, earned, burned } => {
+            let counters = &mut state.counters;
+            if *operations != 0 || *earned != 0 {
+                if *day != counters.earn_day {
+                    (counters.earn_day, counters.operations, counters.earned) = (*day, 0, 0);
+                }
+                counters.operations += operations;
+                counters.earned = counters.earned.saturating_add(*earned);
+            }
+            if *burned != 0 {
+                if *day != counters.burn_day {
+                    (counters.burn_day, counters.burned) = (*day, 0);
+                }
+                counters.burned = counters.burned.saturating_add(*burned);
+            }
+        }
+        Event::Debt { points, .. } => ledger.debt = ledger.debt.saturating_add(*points),
+        Event::ExpiredCounted { day, points } => ledger.note_expired(*day, -points),
+        Event::VoidedCounted { key, points } => {
+            for voided in ledger.voided.iter_mut().filter(|(order, _)| order == key) {
+                voided.1 -= points;
+            }
+            ledger.voided.retain(|(_, points)| *points > 0);
+        }
+        Event::LotRevived { expired, until } => ledger.revived.push((*expired, *until)),
+        Event::BurnReturned { key, points, .. } => {
+            if let Some(burn) = ledger.burns.iter_mut().find(|burn| burn.key == *key) {
+                burn.given_back += points;
+            }
+        }
+        Event::Burned { key, at, spent } => {
+            let points: i64 = spent.iter().map(|part| part.points).sum();
+            match ledger.burns.iter_mut().find(|burn| burn.key == *key) {
+                Some(burn) => {
+                    burn.points += points;
+                    burn.spent.extend(spent);
+                }
+                None => {
+                    ledger.burns.push(Burn { key: *key, at: *at, points, given_back: 0, spent: spent.clone() });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn hold(state: &mut State, event: &Event) {
+    match event {
+        Event::Held(hold) => {
+            for part in &hold.parts {
+                state.ledger.move_lot(super::ledger::LotPart { points: -part.points, ..*part });
+            }
+            state.holds.push((**hold).clone());
+        }
+        Event::HoldEnded { hold_id, end, at, back, .. } => {
+            for part in back {
+                state.ledger.move_lot(*part);
+            }
+            if let Some(i) = state.holds.iter().position(|hold| hold.hold_id == *hold_id) {
+                if *end == HoldEnd::Expired {
+                    state.holds[i].expired = true;
+                    state.holds[i].parts.clear();
+                } else {
+                    let hold = state.holds.remove(i);
+                    if let (HoldEnd::Captured { .. }, Some(step)) = (end, hold.step) {
+                        // A pay scan lives ten minutes; an hour outlasts every clock that we accept.
+                        state.used_steps.retain(|(_, until)| until > at);
+                        state.used_steps.push((step, at.plus_seconds(3600)));
+                    }
+                }
+            }
+            if state.holds.is_empty() {
+                state.holds.shrink_to_fit();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn open_order(state: &mut State, event: &Event) {
+    match event {
+        Event::OrderPlaced { order, placed, .. } => entry_of(state, order).placed = Some(placed.clone()),
+        Event::OrderWeighed { order, at, lines } => {
+            let open = entry_of(state, order);
+            for (id, grams) in lines {
+                match open.weighed.iter_mut().find(|(known, _)| known == id) {
+                    Some(known) => known.1 = *grams,
+                    None => open.weighed.push((id.clone(), *grams)),
+                }
+            }
+            open.weighed_at = Some(open.weighed_at.map_or(*at, |before| before.max(*at)));
+        }
+        Event::CompletionKept { order, at, paid_minor } => entry_of(state, order).completed = Some((*at, *paid_minor)),
+        Event::ReturnKept { order, kept } => entry_of(state, order).returns.push(kept.clone()),
+        _ => {}
+    }
+}
+
+fn entry_of<'a>(state: &'a mut State, order: &OrderKey) -> &'a mut OpenOrder {
+    let i = match state.open_orders.iter().position(|open| open.order == *order) {
+        Some(i) => i,
+        None => {
+            state.open_orders.push(OpenOrder::new(order.clone()));
+            state.open_orders.len() - 1
+        }
+    };
+    &mut state.open_orders[i]
+}
+
+fn completed(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
+    let fact = Fact::new(record.order.fingerprint(), record.at, record.paid_minor, seq, FactKind::Completed);
+    end_order(state, &record.order, fact, decided);
+    state.standing.completed_orders += 1;
+}
+
+fn end_order(state: &mut State, order: &OrderKey, fact: Fact, decided: Timestamp) {
+    state.open_orders.retain(|open| open.order != *order);
+    if state.open_orders.is_empty() {
+        state.open_orders.shrink_to_fit();
+    }
+    // By time; among equal times the later arrival stands behind.
+    let i = state.facts.partition_point(|known| known.at() <= fact.at());
+    state.facts.reserve_exact(1);
+    state.facts.insert(i, fact);
+    state.standing.total_orders += 1;
+    touch(state, decided);
+}
+
+fn amended(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
+    let key = record.order.fingerprint();
+    let paid = record.paid_minor - record.refunded();
+    if let Some(fact) = state.facts.iter_mut().find(|fact| fact.key == key) {
+        fact.update(paid, seq);
+    }
+    touch(state, decided);
+}
+
+fn touch(state: &mut State, decided: Timestamp) {
+    state.fact_time = state.fact_time.max(decided);
+    state.standing.updated = Some(decided);
+}
+
+fn flag(state: &mut State, event: &Event) {
+    let standing = &mut state.standing;
+    match event {
+        Event::FlagRaised { flag, at, .. } => {
+            standing.flags.push(FraudFlag { flag: flag.clone(), raised_at: *at, confirmed_at: None });
+            standing.updated = Some(*at);
+        }
+        Event::FlagDecided { flag, confirmed, at, .. } => {
+            if *confirmed {
+                for known in standing.flags.iter_mut().filter(|known| known.flag == *flag) {
+                    known.confirmed_at.get_or_insert(*at);
+                }
+            } else {
+                standing.flags.retain(|known| known.flag != *flag || known.confirmed_at.is_some());
+            }
+            standing.updated = Some(*at);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,222 @@
+//! Earning: cashback and underweight compensation when an order is completed, and what support decides on earnings that
+//! passed a day's limit.
+
+use super::{
+    Event, Reply, cards,
+    draft::Draft,
+    event::ReviewEnd,
+    ledger::{Pending, UnderReview},
+    order::{OpenOrder, Placed, Record, RecordLine},
+    read::{Cause, SignalKind},
+    settle,
+    tier::AsOf,
+    trust::scaled,
+};
+use crate::{
+    amounts::{MINOR_PER_POINT, share_out},
+    card::CardStatus,
+    checkout::cashback,
+    errors::{Code, Refusal},
+    ids::{Actor, EntryId, LineId, OrderKey},
+    line::Unit,
+    order_event::ChargedBy,
+    time::Timestamp,
+};
+
+/// Completes an order at its own time `at`, decided at `decided`: its points, its compensations, its fact.
+pub(super) fn complete(
+    draft: &mut Draft<'_>,
+    open: &OpenOrder,
+    placed: &Placed,
+    at: Timestamp,
+    decided: Timestamp,
+    paid_minor: i64,
+) {
+    let mut record = record(draft, open, placed, at, paid_minor);
+    if record.with_card {
+        let as_of = AsOf { at, without: Some(record.order.fingerprint()) };
+        record.rate_permyriad = draft.rate_permyriad(draft.tier(as_of).tier);
+        let (_, eligible) = record.kept();
+        // Where nothing was paid in money, `kept` counts line totals: they earn nothing.
+        record.cashback = if paid_minor > 0 { cashback(eligible, record.rate_permyriad) } else { 0 };
+        record.expires = draft.day(decided).plus(1 + draft.context.policy.loyalty.lot_days);
+        book_cashback(draft, &record, as_of, decided);
+        for i in 0..record.lines.len() {
+            compensate(draft, &mut record, i, decided);
+        }
+    }
+    let cause = format!("order {} completed", record.order);
+    draft.emit(Event::OrderCompleted { decided, record: Box::new(record) });
+    draft.announce_trust(decided, &cause);
+}
+
+fn record(draft: &Draft<'_>, open: &OpenOrder, placed: &Placed, at: Timestamp, paid_minor: i64) -> Record {
+    let totals: Vec<i64> = placed.lines.iter().map(|line| line.total_minor).collect();
+    let lines = placed
+        .lines
+        .iter()
+        .zip(share_out(paid_minor, &totals))
+        .map(|(line, money_minor)| RecordLine {
+            money_minor,
+            delivered_g: delivered(&open.weighed, &line.line_id).filter(|_| line.unit == Unit::Gram),
+            line: line.clone(),
+            compensated: None,
+            returned: 0,
+            refunded_minor: 0,
+        })
+        .collect();
+    let open_card = draft.state.card.as_ref().is_some_and(|card| card.status != CardStatus::Closed);
+    Record {
+        order: open.order.clone(),
+        at,
+        paid_minor,
+        charged_by: placed.charged_by,
+        with_card: open_card && draft.context.earn,
+        rate_permyriad: 0,
+        cashback: 0,
+        expires: draft.day(at),
+        clawed_back: 0,
+        lines,
+    }
+}
+
+fn delivered(weighed: &[(LineId, i64)], id: &LineId) -> Option<i64> {
+    weighed.iter().find(|(known, _)| known == id).map(|(_, grams)| *grams)
+}
+
+/// Cashback becomes pending, or goes under review whole where a limit of the day would be passed.
+fn book_cashback(draft: &mut Draft<'_>, record: &Record, as_of: AsOf, decided: Timestamp) {
+    if record.cashback == 0 {
+        return;
+    }
+    let points = record.cashback;
+    let day = draft.day(decided);
+    let band = draft.limit_band(as_of);
+    let limits = &draft.context.policy.limits;
+    let (most_operations, most_points) = (scaled(limits.cashback_operations, band), scaled(limits.points_earned, band));
+    let counters = draft.state.counters;
+    let (operations, earned) = if counters.earn_day == day { (counters.operations, counters.earned) } else { (0, 0) };
+    let passed = if operations + 1 > most_operations {
+        Some(("cashback_operations", most_operations))
+    } else if earned.saturating_add(points) > most_points {
+        Some(("points_earned", most_points))
+    } else {
+        None
+    };
+    let order = &record.order;
+    if let Some((limit, most)) = passed {
+        let entry = draft.next_entry_id();
+        let limit_name = limit.into();
+        let detail =
+            format!("{points} points of order {order} are under review: {limit} is {most} a day, entry {entry}");
+        let review = UnderReview { entry, order: order.clone(), points, at: record.at, day, limit: limit_name };
+        draft.emit(Event::UnderReview(review));
+        draft.signal(SignalKind::EarningUnderReview, decided, Some(&order.shop_id), Some(order), &detail);
+        return;
+    }
+    let activates = day.plus(1);
+    draft.emit(Event::Pending(Pending { order: order.clone(), points, activates, expires: record.expires }));
+    draft.emit(Event::Counted { day, operations: 1, earned: points, burned: 0 });
+    // The soft limit is half: said once, by the earning that passes it.
+    if passes_half(operations, operations + 1, most_operations) {
+        let detail = format!("{} cashback operations on one day, the limit is {most_operations}", operations + 1);
+        draft.signal(SignalKind::CashbackOperations, decided, Some(&order.shop_id), Some(order), &detail);
+    }
+    if passes_half(earned, earned + points, most_points) {
+        let detail = format!("{} points earned on one day, the limit is {most_points}", earned + points);
+        draft.signal(SignalKind::PointsEarned, decided, Some(&order.shop_id), Some(order), &detail);
+    }
+}
+
+/// Whether a step from `before` to `after` passes half of `limit`.
+pub(super) const fn passes_half(before: i64, after: i64, limit: i64) -> bool {
+    before <= limit / 2 && after > limit / 2
+}
+
+/// Underweight compensation of one line, once: points at once, exempt from limits, never clawed back.
+pub(super) fn compensate(draft: &mut Draft<'_>, record: &mut Record, i: usize, at: Timestamp) {
+    let line = &record.lines[i];
+    let (Some(delivered), Unit::Gram, None) = (line.delivered_g, line.line.unit, line.compensated) else { return };
+    let ordered = line.line.quantity;
+    let short = ordered - delivered;
+    if record.charged_by == ChargedBy::Delivered || line.line.restricted || short <= 0 {
+        return;
+    }
+    let loyalty = &draft.context.policy.loyalty;
+    let over = |permyriad: u32| i128::from(short) * 10_000 > i128::from(ordered) * i128::from(permyriad);
+    if !over(loyalty.underweight_above_permyriad) {
+        return;
+    }
+    let order = record.order.clone();
+    if delivered == 0 || over(loyalty.underweight_up_to_permyriad) {
+        let detail = format!("line {}: {delivered} g of {ordered} g delivered", line.line.line_id);
+        draft.signal(SignalKind::WeightOff, at, Some(&order.shop_id), Some(&order), &detail);
+        return;
+    }
+    let burned = draft.state.ledger.burn(order.fingerprint()).map_or(0, |burn| burn.points);
+    let paid = line.money_minor + record.points_by_line(burned)[i];
+    // Price paid per gram times the shortfall, rounded up to a point; never more than what is left of the line.
+    let points = ceil_points(paid, short, ordered).min((paid - line.refunded_minor).max(0) / MINOR_PER_POINT);
+    record.lines[i].compensated = Some(points);
+    if points > 0 {
+        let expires = draft.expiry_of(at);
+        draft.earn(at, points, Cause::UnderweightCompensation, Some(&order), None, expires);
+    }
+}
+
+/// ceil(paid x short / ordered / 100), in points.
+fn ceil_points(paid_minor: i64, short: i64, ordered: i64) -> i64 {
+    let divisor = i128::from(ordered) * i128::from(MINOR_PER_POINT);
+    let product = i128::from(paid_minor) * i128::from(short);
+    i64::try_from((product + divisor - 1) / divisor).unwrap_or(i64::MAX)
+}
+
+/// Support releases an earning under review, or voids it.
+pub(super) fn review(
+    draft: &mut Draft<'_>,
+    entry: &EntryId,
+    release: bool,
+    reason: &str,
+    by: &Actor,
+) -> Result<Reply, Refusal> {
+    cards::check_reason(reason)?;
+    let now = draft.now;
+    settle::settle(draft, now);
+    let Some(review) = draft.state.ledger.reviews.iter().find(|review| review.entry == *entry).cloned() else {
+        return Err(missing_review(draft, entry));
+    };
+    let (why, who) = (reason.into(), by.clone());
+    let end =
+        if release { ReviewEnd::Released { reason: why, by: who } } else { ReviewEnd::Voided { reason: why, by: who } };
+    draft.emit(Event::ReviewEnded { entry: entry.clone(), points: review.points, end, at: now });
+    if release {
+        // A release counts on its order's day: only the latest day is still counted.
+        if draft.state.counters.earn_day == review.day {
+            draft.emit(Event::Counted { day: review.day, operations: 1, earned: review.points, burned: 0 });
+        }
+        let expires = draft.expiry_of(now);
+        let reason = format!("{reason} ({by})");
+        draft.earn(now, review.points, Cause::Cashback, Some(&review.order), Some(&reason), expires);
+    }
+    Ok(Reply::Reviewed { entry: entry.clone(), released: release, balance: draft.state.ledger.balance })
+}
+
+fn missing_review(draft: &Draft<'_>, entry: &EntryId) -> Refusal {
+    // Entries are numbered from 1: one that was given out and is not under review was decided, or is of another kind.
+    let number = entry.as_str().strip_prefix('e').and_then(|digits| digits.parse::<u64>().ok());
+    if number.is_some_and(|n| (1..=draft.state.ledger.entries).contains(&n)) {
+        Refusal::new(Code::AlreadyDecided, format!("entry {entry} is not under review any more"))
+    } else {
+        Refusal::new(Code::NotFound, format!("entry {entry} does not exist"))
+    }
+}
+
+/// Takes cashback of `order` out of review, up to `points`; what was taken.
+pub(super) fn claw_from_review(draft: &mut Draft<'_>, order: &OrderKey, points: i64, at: Timestamp) -> i64 {
+    let Some(review) = draft.state.ledger.reviews.iter().find(|review| review.order == *order).cloned() else {
+        return 0;
+    };
+    let taken = points.min(review.points);
+    draft.emit(Event::ReviewEnded { entry: review.entry, points: taken, end: ReviewEnd::ClawedBack, at });
+    taken
+}

@@ -1,0 +1,197 @@
+//! Burning: hold, then capture or release; a hold past its time can still be captured for 72 h, as far as points remain.
+
+use super::{
+    Event, Reply,
+    command::HoldRequest,
+    draft::Draft,
+    earn::passes_half,
+    facts::FactKind,
+    hold::{Hold, HoldEnd},
+    ledger::LotPart,
+    read::{Cause, SignalKind},
+    settle,
+    tier::AsOf,
+    trust::scaled,
+};
+use crate::{
+    amounts::MINOR_PER_POINT,
+    checkout::{HoldRef, LineQuantity, Uncovered, check_cart, quote, reprice},
+    errors::{Code, Refusal},
+    ids::{HoldId, OrderId, OrderKey},
+};
+
+pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply, Refusal> {
+    let now = draft.now;
+    let policy = &draft.context.policy;
+    check_cart(&request.cart, policy)?;
+    let ttl_s = request.ttl_s.unwrap_or(policy.checkout.hold_ttl_s);
+    let (least, most) = (policy.checkout.hold_ttl_min_s, policy.checkout.hold_ttl_max_s);
+    if !(least..=most).contains(&ttl_s) {
+        return Err(Refusal::new(Code::InvalidField, format!("ttl_s: must be {least} to {most}")));
+    }
+    if let Some(code) = request.cart.codes.first() {
+        return Err(Refusal::new(Code::PromoNotApplicable, format!("codes: {code:?} does not apply")));
+    }
+    settle::settle(draft, now);
+    replace_earlier(draft, request);
+    let open = draft.state.holds.iter().filter(|hold| !hold.expired).count();
+    if open >= policy.checkout.open_holds {
+        let detail = format!("{open} holds are open already: capture or release one first");
+        return Err(Refusal::new(Code::TooManyHolds, detail));
+    }
+    let mut standing = draft.state.standing(draft.context, now);
+    if request.scan_step.is_some_and(|step| draft.state.is_step_used(step)) {
+        standing.no_burn = standing.no_burn.or(Some(Code::QrUsed));
+    }
+    standing.no_burn = standing.no_burn.or(request.no_burn);
+    let mut priced = quote(&request.cart, &standing, policy, draft.context.revision, now)?;
+    if request.expected_total_minor.is_some_and(|expected| expected != priced.total_minor) {
+        let detail = format!("expected_total_minor: the total is {}", priced.total_minor);
+        let mut refusal = Refusal::new(Code::TotalChanged, detail);
+        refusal.quote = Some(Box::new(priced));
+        return Err(refusal);
+    }
+    let hold_id = HoldId::new(&draft.uuid()).map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
+    let expires_at = now.plus_seconds(ttl_s);
+    priced.hold = Some(HoldRef { hold_id: hold_id.clone(), expires_at });
+    let parts = draft.state.ledger.soonest(priced.points_burned, None);
+    draft.emit(Event::Held(Box::new(Hold {
+        hold_id,
+        at: now,
+        expires_at,
+        expired: false,
+        step: request.scan_step,
+        cart: request.cart.clone(),
+        quote: priced.clone(),
+        standing,
+        parts,
+    })));
+    Ok(Reply::Held(Box::new(priced)))
+}
+
+/// A (customer, step) is bound to one open hold: a new hold with it replaces the earlier one.
+fn replace_earlier(draft: &mut Draft<'_>, request: &HoldRequest) {
+    let Some(step) = request.scan_step else { return };
+    let earlier = draft.state.holds.iter().find(|hold| hold.step == Some(step) && !hold.expired).cloned();
+    if let Some(hold) = earlier {
+        let (now, back) = (draft.now, hold.parts.clone());
+        settle::end_hold(draft, &hold, HoldEnd::Replaced, now, back);
+    }
+}
+
+fn find(draft: &Draft<'_>, hold_id: &HoldId) -> Result<Hold, Refusal> {
+    draft
+        .state
+        .holds
+        .iter()
+        .find(|hold| hold.hold_id == *hold_id)
+        .cloned()
+        .ok_or_else(|| Refusal::new(Code::HoldEnded, format!("hold {hold_id} was captured, released or expired")))
+}
+
+pub(super) fn release(draft: &mut Draft<'_>, hold_id: &HoldId) -> Result<Reply, Refusal> {
+    let now = draft.now;
+    settle::settle(draft, now);
+    let hold = find(draft, hold_id)?;
+    if hold.expired {
+        return Err(Refusal::new(Code::HoldEnded, format!("hold {hold_id} expired at {}", hold.expires_at)));
+    }
+    let view = hold.view_after(&HoldEnd::Released);
+    settle::end_hold(draft, &hold, HoldEnd::Released, now, hold.parts.clone());
+    Ok(Reply::Released(view))
+}
+
+pub(super) fn capture(
+    draft: &mut Draft<'_>,
+    hold_id: &HoldId,
+    order_id: &OrderId,
+    lines: Option<&[LineQuantity]>,
+) -> Result<Reply, Refusal> {
+    let now = draft.now;
+    settle::settle(draft, now);
+    let hold = find(draft, hold_id)?;
+    let order = OrderKey { shop_id: hold.cart.shop_id.clone(), order_id: order_id.clone() };
+    let ended = draft.state.fact(order.fingerprint()).map(super::facts::Fact::kind);
+    if ended.is_some_and(|kind| kind != FactKind::Completed) {
+        return Err(Refusal::new(Code::OrderCancelled, format!("order {order} was cancelled")));
+    }
+    let mut sold = reprice(&hold.cart, &hold.quote, lines, &hold.standing, &draft.context.policy)?;
+    sold.hold = None;
+    let wanted = sold.points_burned;
+    let spent = if hold.expired { late_parts(draft, wanted) } else { first_parts(&hold.parts, wanted) };
+    let points: i64 = spent.iter().map(|part| part.points).sum();
+    let back = rest_of(&hold.parts, &spent);
+    let end = HoldEnd::Captured { order_id: order_id.clone(), points, total_minor: sold.total_minor };
+    settle::end_hold(draft, &hold, end, now, back);
+    burn(draft, &order, &spent, hold.expired);
+    let uncovered = uncovered(draft, &order, wanted - points);
+    let shop_id = order.shop_id;
+    Ok(Reply::Captured { quote: Box::new(sold), uncovered, order_id: order_id.clone(), shop_id })
+}
+
+/// What a capture past its time can still take: as far as points remain, none where the card may not burn now.
+fn late_parts(draft: &Draft<'_>, wanted: i64) -> Vec<LotPart> {
+    let standing = draft.state.standing(draft.context, draft.now);
+    if standing.no_burn.is_some() {
+        return Vec::new();
+    }
+    draft.state.ledger.soonest(wanted.min(standing.burn_left_today.max(0)), None)
+}
+
+/// The first `points` of held parts.
+fn first_parts(parts: &[LotPart], points: i64) -> Vec<LotPart> {
+    let mut left = points;
+    parts
+        .iter()
+        .map(|part| {
+            let taken = left.min(part.points);
+            left -= taken;
+            LotPart { points: taken, ..*part }
+        })
+        .filter(|part| part.points > 0)
+        .collect()
+}
+
+/// What of `held` is not `spent`.
+fn rest_of(held: &[LotPart], spent: &[LotPart]) -> Vec<LotPart> {
+    held.iter()
+        .map(|part| {
+            let taken =
+                spent.iter().find(|s| (s.expires, s.revived) == (part.expires, part.revived)).map_or(0, |s| s.points);
+            LotPart { points: part.points - taken, ..*part }
+        })
+        .filter(|part| part.points > 0)
+        .collect()
+}
+
+fn burn(draft: &mut Draft<'_>, order: &OrderKey, spent: &[LotPart], late: bool) {
+    let now = draft.now;
+    let points: i64 = spent.iter().map(|part| part.points).sum();
+    if points == 0 {
+        return;
+    }
+    let day = draft.day(now);
+    let before = if draft.state.counters.burn_day == day { draft.state.counters.burned } else { 0 };
+    // Held points have left their lots already; a late capture takes them from the lots now.
+    let lots =
+        if late { spent.iter().map(|part| LotPart { points: -part.points, ..*part }).collect() } else { Vec::new() };
+    draft.enter(now, -points, Cause::Burn, Some(order), None, lots);
+    draft.emit(Event::Burned { key: order.fingerprint(), at: now, spent: spent.to_vec() });
+    draft.emit(Event::Counted { day, operations: 0, earned: 0, burned: points });
+    let limit = scaled(draft.context.policy.limits.points_burned, draft.limit_band(AsOf::new(now)));
+    if passes_half(before, before + points, limit) {
+        let detail = format!("{} points burned on one day, the limit is {limit}", before + points);
+        draft.signal(SignalKind::PointsBurned, now, Some(&order.shop_id), Some(order), &detail);
+    }
+}
+
+/// What a printed sale was priced with and is gone.
+fn uncovered(draft: &mut Draft<'_>, order: &OrderKey, points: i64) -> Vec<Uncovered> {
+    if points <= 0 {
+        return Vec::new();
+    }
+    let now = draft.now;
+    let detail = format!("a late capture found {points} points less than it was priced with");
+    draft.signal(SignalKind::CaptureUncovered, now, Some(&order.shop_id), Some(order), &detail);
+    vec![Uncovered { kind: "points".to_owned(), points, minor: points * MINOR_PER_POINT }]
+}

@@ -1,0 +1,224 @@
+//! Points as lots: what can be spent, until when; what is not active yet; what support decides on; what is owed.
+//!
+//! Everything here only moves numbers as an event says. What an event should say is decided in the sibling modules.
+
+use serde::{Deserialize, Serialize};
+
+use super::read::Cause;
+use crate::{
+    ids::{EntryId, OrderKey},
+    time::{Day, Timestamp},
+};
+
+/// Points that expire on one day. Lots that expire on one day are one lot; a revived one stays apart, because it is
+/// revived once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lot {
+    /// Expires at 00:00 of this day.
+    pub expires: Day,
+    /// Whether it lives its 30 more days.
+    pub revived: bool,
+    /// Available points: more than 0.
+    pub points: i64,
+}
+
+/// A part of a lot that came or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LotPart {
+    /// Which lot.
+    pub expires: Day,
+    /// Which of the two kinds.
+    pub revived: bool,
+    /// Points; negative where they went.
+    pub points: i64,
+}
+
+/// Cashback that is not active yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// By which order.
+    pub order: OrderKey,
+    /// Points: more than 0.
+    pub points: i64,
+    /// Active at 00:00 of this day.
+    pub activates: Day,
+    /// Expires at 00:00 of this day.
+    pub expires: Day,
+}
+
+/// An earning past a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderReview {
+    /// By which it is decided.
+    pub entry: EntryId,
+    /// By which order.
+    pub order: OrderKey,
+    /// Points: more than 0.
+    pub points: i64,
+    /// When it was earned.
+    pub at: Timestamp,
+    /// The day on whose limits a release counts.
+    pub day: Day,
+    /// The limit that it would have passed.
+    pub limit: Box<str>,
+}
+
+/// A change of the balance, as the statement shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Unique per customer.
+    pub entry: EntryId,
+    /// When it took effect.
+    pub at: Timestamp,
+    /// Plus or minus; never 0.
+    pub points: i64,
+    /// The balance after it.
+    pub balance_after: i64,
+    /// Why.
+    pub cause: Cause,
+    /// By which order.
+    pub order: Option<OrderKey>,
+    /// The reason that a person gave, and who.
+    pub reason: Option<Box<str>>,
+    /// What it does to the lots of available points.
+    pub lots: Vec<LotPart>,
+}
+
+/// Points burned for an order, and the lots that they came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Burn {
+    /// The order's fingerprint.
+    pub key: u64,
+    /// When.
+    pub at: Timestamp,
+    /// All points burned for it.
+    pub points: i64,
+    /// Of these, given back.
+    pub given_back: i64,
+    /// Where they came from, in the order in which they were spent.
+    pub spent: Vec<LotPart>,
+}
+
+/// All points of a customer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The sum of all entries: available + held.
+    pub balance: i64,
+    /// Points that later earnings have to pay.
+    pub debt: i64,
+    /// The number of entries (and reviews) so far: gives them their ids.
+    pub entries: u64,
+    /// Available points by expiry, soonest first.
+    pub lots: Vec<Lot>,
+    /// Earned, not active yet.
+    pub pending: Vec<Pending>,
+    /// Past a limit.
+    pub reviews: Vec<UnderReview>,
+    /// Points voided by support, by order: a return counts them as clawed back.
+    pub voided: Vec<(u64, i64)>,
+    /// Points that expired unspent, by the day on which they did: a return of their order counts them as clawed back.
+    pub expired: Vec<(Day, i64)>,
+    /// Lots that live again: the day they had expired on, the day until which they live.
+    pub revived: Vec<(Day, Day)>,
+    /// Burns of the last 400 days.
+    pub burns: Vec<Burn>,
+}
+
+impl Ledger {
+    /// Points that can be spent.
+    #[must_use]
+    pub fn available(&self) -> i64 {
+        self.lots.iter().map(|lot| lot.points).sum()
+    }
+
+    /// Points not active yet.
+    #[must_use]
+    pub fn pending(&self) -> i64 {
+        self.pending.iter().map(|pending| pending.points).sum()
+    }
+
+    /// Points under review.
+    #[must_use]
+    pub fn under_review(&self) -> i64 {
+        self.reviews.iter().map(|review| review.points).sum()
+    }
+
+    /// The points of one lot.
+    #[must_use]
+    pub fn lot(&self, expires: Day, revived: bool) -> i64 {
+        self.lots.iter().find(|lot| lot.expires == expires && lot.revived == revived).map_or(0, |lot| lot.points)
+    }
+
+    /// The burn for an order.
+    #[must_use]
+    pub fn burn(&self, key: u64) -> Option<&Burn> {
+        self.burns.iter().find(|burn| burn.key == key)
+    }
+
+    /// `points` from the lots that expire soonest, leaving `skip` alone; as many as there are.
+    #[must_use]
+    pub fn soonest(&self, points: i64, skip: Option<(Day, bool)>) -> Vec<LotPart> {
+        let mut left = points;
+        let mut parts = Vec::new();
+        for lot in self.lots.iter().filter(|lot| skip != Some((lot.expires, lot.revived))) {
+            if left <= 0 {
+                break;
+            }
+            let taken = left.min(lot.points);
+            parts.push(LotPart { expires: lot.expires, revived: lot.revived, points: taken });
+            left -= taken;
+        }
+        parts
+    }
+
+    /// Moves one lot by a part.
+    pub fn move_lot(&mut self, part: LotPart) {
+        let key = (part.expires, part.revived);
+        match self.lots.binary_search_by_key(&key, |lot| (lot.expires, lot.revived)) {
+            Ok(i) => {
+                self.lots[i].points = self.lots[i].points.saturating_add(part.points);
+                debug_assert!(self.lots[i].points >= 0, "a lot below zero: {part:?}");
+                if self.lots[i].points <= 0 {
+                    self.lots.remove(i);
+                }
+            }
+            Err(i) if part.points > 0 => {
+                // Grown one by one: most customers' lots stay as they are, and half-empty buffers are memory.
+                self.lots.reserve_exact(1);
+                self.lots.insert(i, Lot { expires: part.expires, revived: part.revived, points: part.points });
+            }
+            Err(_) => debug_assert!(part.points == 0, "no lot to take from: {part:?}"),
+        }
+    }
+
+    /// Writes an entry.
+    pub fn enter(&mut self, entry: &Entry) {
+        self.balance = self.balance.saturating_add(entry.points);
+        self.entries += 1;
+        for part in &entry.lots {
+            self.move_lot(*part);
+        }
+        match entry.cause {
+            Cause::DebtPayment => self.debt = self.debt.saturating_add(entry.points).max(0),
+            Cause::Expiry => {
+                for part in entry.lots.iter().filter(|part| part.points < 0 && !part.revived) {
+                    self.note_expired(part.expires, -part.points);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Remembers points that expired, for as long as a return can ask for them: no order is returned 400 days after it
+    /// ended, and none of its points expire before that.
+    pub fn note_expired(&mut self, day: Day, points: i64) {
+        self.expired.retain(|(expired, _)| expired.plus(400) > day);
+        self.revived.retain(|(_, until)| until.plus(400) > day);
+        match self.expired.iter_mut().find(|(expired, _)| *expired == day) {
+            Some((_, sum)) => *sum = sum.saturating_add(points).max(0),
+            None if points > 0 => self.expired.push((day, points)),
+            None => {}
+        }
+        self.expired.retain(|(_, points)| *points > 0);
+    }
+}

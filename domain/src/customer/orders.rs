@@ -1,0 +1,319 @@
+//! Order events: once, twice, late, in any order. Each keeps what it says, and takes effect when what it needs is there.
+
+use super::{
+    Command, Event, Reply, State,
+    draft::Draft,
+    earn,
+    facts::FactKind,
+    order::{KeptReturn, OpenOrder, OrderLine, Placed, Record},
+    read::SignalKind,
+    returns, settle,
+};
+use crate::{
+    checkout::LineQuantity,
+    errors::{Code, Refusal},
+    ids::OrderKey,
+    line::{Line, Unit, check_lines},
+    order_event::{CancelledBy, ChargedBy, DeliveredLine, OrderEvent, OrderFact},
+    time::Timestamp,
+};
+
+/// Returns kept for one order that is not completed yet.
+const MAX_KEPT_RETURNS: usize = 100;
+
+/// The row of an ended order's record, where the event needs it.
+pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
+    let Command::Order(event) = command else { return Vec::new() };
+    if !matches!(event.fact, OrderFact::Returned { .. } | OrderFact::Weighed { .. } | OrderFact::Placed { .. }) {
+        return Vec::new();
+    }
+    state
+        .fact(event.order.fingerprint())
+        .filter(|fact| fact.kind() == FactKind::Completed)
+        .map(|fact| fact.seq())
+        .into_iter()
+        .collect()
+}
+
+pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, Refusal> {
+    event.check(&draft.context.policy, draft.now)?;
+    let key = event.order.fingerprint();
+    let ended = draft.state.fact(key).map(|fact| (fact.kind(), fact.seq()));
+    if ended.is_none() && open(draft, &event.order).is_none() {
+        let most = draft.context.policy.orders.max_open;
+        if draft.state.open_orders.len() >= most {
+            return Err(Refusal::new(Code::TooManyOpen, format!("the customer has {most} open orders already")));
+        }
+    }
+    let before = draft.events.len();
+    match (&event.fact, ended) {
+        (OrderFact::Placed { lines, charged_by, link_keys, .. }, None) => {
+            place(draft, event, lines, *charged_by, link_keys)?;
+        }
+        (OrderFact::Placed { lines, charged_by, .. }, Some((FactKind::Completed, seq))) => {
+            let record = draft.record(key, seq)?;
+            same_lines(draft, &record, lines, *charged_by)?;
+        }
+        // Nothing can come of an order that was cancelled before it was heard of.
+        (OrderFact::Placed { .. }, Some(_)) => {}
+        (OrderFact::Weighed { lines }, None) => weigh_open(draft, event, lines)?,
+        (OrderFact::Weighed { lines }, Some((FactKind::Completed, seq))) => {
+            let record = draft.record(key, seq)?;
+            weigh_ended(draft, record, event.at, lines)?;
+        }
+        (OrderFact::Completed { paid_minor }, None) => complete(draft, event, *paid_minor)?,
+        (OrderFact::Completed { .. }, Some((FactKind::Completed, _))) => {}
+        (OrderFact::Cancelled { by, after_picking }, None) => cancel(draft, event, *by, *after_picking)?,
+        (OrderFact::Cancelled { .. }, Some((FactKind::Cancelled | FactKind::CancelledAfterPicking, _))) => {}
+        (OrderFact::Returned { lines, refund_minor, .. }, None) => keep_return(draft, event, lines, *refund_minor)?,
+        (OrderFact::Returned { lines, refund_minor, .. }, Some((FactKind::Completed, seq))) => {
+            let record = draft.record(key, seq)?;
+            let kept = KeptReturn { at: event.at, lines: lines.clone(), refund_minor: *refund_minor };
+            let decided = decided(draft, event.at);
+            settle::settle(draft, decided);
+            returns::take_back(draft, record, &kept, decided)?;
+        }
+        (OrderFact::Cancelled { .. }, Some((FactKind::Completed, _))) => {
+            return Err(Refusal::new(Code::OrderEnded, format!("order {} was completed", event.order)));
+        }
+        (_, Some(_)) => {
+            return Err(Refusal::new(Code::OrderCancelled, format!("order {} was cancelled", event.order)));
+        }
+    }
+    let changed = draft.events.len() > before;
+    if changed {
+        settle::age(draft);
+    }
+    Ok(Reply::Order { changed })
+}
+
+/// A late event is decided at its own time, or at the latest fact's before it if that is later.
+fn decided(draft: &Draft<'_>, at: Timestamp) -> Timestamp {
+    at.max(draft.state.fact_time)
+}
+
+fn open(draft: &Draft<'_>, order: &OrderKey) -> Option<OpenOrder> {
+    draft.state.open_orders.iter().find(|open| open.order == *order).cloned()
+}
+
+fn place(
+    draft: &mut Draft<'_>,
+    event: &OrderEvent,
+    lines: &[Line],
+    charged_by: ChargedBy,
+    link_keys: &[String],
+) -> Result<(), Refusal> {
+    let placed = Placed { at: event.at, lines: order_lines(draft, lines)?, charged_by };
+    if let Some(known) = open(draft, &event.order).and_then(|open| open.placed) {
+        return if known.lines == placed.lines && known.charged_by == placed.charged_by {
+            Ok(())
+        } else {
+            Err(placed_otherwise(&event.order))
+        };
+    }
+    draft.emit(Event::OrderPlaced { order: event.order.clone(), placed, link_keys: link_keys.to_vec() });
+    drop_bad_weights(draft, &event.order);
+    let completed = open(draft, &event.order).and_then(|open| open.completed);
+    if let Some((at, paid_minor)) = completed {
+        finish(draft, &event.order, at, paid_minor);
+    }
+    Ok(())
+}
+
+fn placed_otherwise(order: &OrderKey) -> Refusal {
+    Refusal::new(Code::OrderPlacedOtherwise, format!("lines: order {order} was placed with other lines"))
+}
+
+fn order_lines(draft: &Draft<'_>, lines: &[Line]) -> Result<Vec<OrderLine>, Refusal> {
+    let policy = &draft.context.policy;
+    let totals = check_lines(lines, policy.checkout.max_lines)?;
+    let mut lines: Vec<OrderLine> = lines
+        .iter()
+        .zip(totals)
+        .map(|(line, total)| OrderLine {
+            line_id: line.line_id.clone(),
+            quantity: line.quantity,
+            unit: line.unit,
+            total_minor: total.0,
+            restricted: line.is_restricted(&policy.restricted),
+        })
+        .collect();
+    lines.sort_by(|a, b| a.line_id.cmp(&b.line_id));
+    Ok(lines)
+}
+
+/// `placed` again, after the order was completed: the same lines say nothing new.
+fn same_lines(draft: &Draft<'_>, record: &Record, lines: &[Line], charged_by: ChargedBy) -> Result<(), Refusal> {
+    let lines = order_lines(draft, lines)?;
+    // What was restricted then is not asked again: the policy may have changed since.
+    let same = lines.len() == record.lines.len()
+        && charged_by == record.charged_by
+        && lines.iter().zip(&record.lines).all(|(new, known)| {
+            let known = &known.line;
+            new.line_id == known.line_id
+                && new.quantity == known.quantity
+                && new.unit == known.unit
+                && new.total_minor == known.total_minor
+        });
+    if same { Ok(()) } else { Err(placed_otherwise(&record.order)) }
+}
+
+fn weigh_open(draft: &mut Draft<'_>, event: &OrderEvent, lines: &[DeliveredLine]) -> Result<(), Refusal> {
+    let open = open(draft, &event.order);
+    if let Some(placed) = open.as_ref().and_then(|open| open.placed.as_ref()) {
+        for (i, line) in lines.iter().enumerate() {
+            check_weighed(&placed.lines, i, line)?;
+        }
+    }
+    let lines: Vec<_> = lines.iter().map(|line| (line.line_id.clone(), line.delivered_g)).collect();
+    if open.is_some_and(|open| lines.iter().all(|line| open.weighed.contains(line))) {
+        return Ok(());
+    }
+    draft.emit(Event::OrderWeighed { order: event.order.clone(), at: event.at, lines });
+    Ok(())
+}
+
+fn check_weighed(known: &[OrderLine], i: usize, line: &DeliveredLine) -> Result<(), Refusal> {
+    match known.iter().find(|known| known.line_id == line.line_id) {
+        None => {
+            let detail = format!("lines[{i}].line_id: the order has no line {}", line.line_id);
+            Err(Refusal::new(Code::LineUnknown, detail))
+        }
+        Some(known) if known.unit != Unit::Gram => {
+            Err(Refusal::new(Code::InvalidField, format!("lines[{i}].line_id: {} is not sold by weight", line.line_id)))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Weights that came before `placed` and turn out to be of no line sold by weight are left out, and said.
+fn drop_bad_weights(draft: &mut Draft<'_>, order: &OrderKey) {
+    let Some(open) = open(draft, order) else { return };
+    let Some(placed) = &open.placed else { return };
+    let bad = open.weighed.iter().any(|(id, delivered_g)| {
+        check_weighed(&placed.lines, 0, &DeliveredLine { line_id: id.clone(), delivered_g: *delivered_g }).is_err()
+    });
+    if bad {
+        let detail = "a weight that came before the order names a line that is not sold by weight";
+        draft.signal(SignalKind::KeptEventRefused, draft.now, Some(&order.shop_id), Some(order), detail);
+    }
+}
+
+/// Weights that come after the completion: compensated now, once, dated by the later of both.
+fn weigh_ended(
+    draft: &mut Draft<'_>,
+    mut record: Record,
+    at: Timestamp,
+    lines: &[DeliveredLine],
+) -> Result<(), Refusal> {
+    let known: Vec<OrderLine> = record.lines.iter().map(|line| line.line.clone()).collect();
+    for (i, line) in lines.iter().enumerate() {
+        check_weighed(&known, i, line)?;
+    }
+    let decided = decided(draft, at.max(record.at));
+    settle::settle(draft, decided);
+    let before = record.clone();
+    for line in lines {
+        let Some(i) = record.line(&line.line_id) else { continue };
+        // Once compensation is booked, or goods came back, the weight stands.
+        if record.lines[i].compensated.is_some() || record.lines[i].returned > line.delivered_g {
+            continue;
+        }
+        record.lines[i].delivered_g = Some(line.delivered_g);
+        if record.with_card {
+            earn::compensate(draft, &mut record, i, decided);
+        }
+    }
+    if record != before {
+        draft.emit(Event::OrderAmended { decided, record: Box::new(record) });
+    }
+    Ok(())
+}
+
+fn complete(draft: &mut Draft<'_>, event: &OrderEvent, paid_minor: i64) -> Result<(), Refusal> {
+    let open = open(draft, &event.order);
+    if open.as_ref().is_some_and(|open| open.completed.is_some()) {
+        return Ok(());
+    }
+    if open.is_some_and(|open| open.placed.is_some()) {
+        finish(draft, &event.order, event.at, paid_minor);
+    } else {
+        draft.emit(Event::CompletionKept { order: event.order.clone(), at: event.at, paid_minor });
+    }
+    Ok(())
+}
+
+/// Completes an order whose lines are known, then books the returns that waited for it.
+fn finish(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp, paid_minor: i64) {
+    let Some(open) = open(draft, order) else { return };
+    let Some(placed) = &open.placed else { return };
+    let time = decided(draft, at);
+    settle::settle(draft, time);
+    earn::complete(draft, &open, placed, at, time, paid_minor);
+    for kept in &open.returns {
+        let time = decided(draft, kept.at);
+        settle::settle(draft, time);
+        let result = draft
+            .record(order.fingerprint(), draft.seq)
+            .and_then(|record| returns::take_back(draft, record, kept, time));
+        if let Err(refusal) = result {
+            draft.signal(SignalKind::KeptEventRefused, time, Some(&order.shop_id), Some(order), &refusal.to_string());
+        }
+    }
+}
+
+fn cancel(draft: &mut Draft<'_>, event: &OrderEvent, by: CancelledBy, after_picking: bool) -> Result<(), Refusal> {
+    if open(draft, &event.order).is_some_and(|open| open.completed.is_some()) {
+        return Err(Refusal::new(Code::OrderEnded, format!("order {} was completed", event.order)));
+    }
+    let time = decided(draft, event.at);
+    settle::settle(draft, time);
+    returns::give_all_back(draft, &event.order, time);
+    let order = event.order.clone();
+    draft.emit(Event::OrderCancelled { order, at: event.at, decided: time, by, after_picking });
+    draft.announce_trust(time, &format!("order {} cancelled", event.order));
+    Ok(())
+}
+
+fn keep_return(
+    draft: &mut Draft<'_>,
+    event: &OrderEvent,
+    lines: &[LineQuantity],
+    refund_minor: Option<i64>,
+) -> Result<(), Refusal> {
+    let open = open(draft, &event.order);
+    if let Some(placed) = open.as_ref().and_then(|open| open.placed.as_ref()) {
+        let earlier = open.as_ref().map_or(&[][..], |open| &open.returns);
+        check_kept(placed, earlier, lines)?;
+    }
+    if open.is_some_and(|open| open.returns.len() >= MAX_KEPT_RETURNS) {
+        let detail = format!("{MAX_KEPT_RETURNS} returns wait for this order already");
+        return Err(Refusal::new(Code::TooManyOpen, detail));
+    }
+    let kept = KeptReturn { at: event.at, lines: lines.to_vec(), refund_minor };
+    draft.emit(Event::ReturnKept { order: event.order.clone(), kept });
+    Ok(())
+}
+
+/// A return before the completion, of an order whose lines are known: more than was ordered is refused at once.
+fn check_kept(placed: &Placed, earlier: &[KeptReturn], lines: &[LineQuantity]) -> Result<(), Refusal> {
+    for (i, wanted) in lines.iter().enumerate() {
+        let Some(line) = placed.lines.iter().find(|line| line.line_id == wanted.line_id) else {
+            let detail = format!("lines[{i}].line_id: the order has no line {}", wanted.line_id);
+            return Err(Refusal::new(Code::LineUnknown, detail));
+        };
+        let returned: i64 = earlier
+            .iter()
+            .flat_map(|kept| &kept.lines)
+            .filter(|l| l.line_id == wanted.line_id)
+            .map(|l| l.quantity)
+            .sum();
+        // A weighed line may weigh more than was ordered: what was delivered is known at the completion.
+        if line.unit == Unit::Piece && returned + wanted.quantity > line.quantity {
+            let left = line.quantity - returned;
+            let detail = format!("lines[{i}].quantity: {} returned, {left} left", wanted.quantity);
+            return Err(Refusal::new(Code::ReturnTooLarge, detail).with_max(left));
+        }
+    }
+    Ok(())
+}

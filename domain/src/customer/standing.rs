@@ -1,0 +1,183 @@
+//! Reads: what a card, a checkout or a dashboard sees of a customer, as of a moment. No event, no change.
+
+use super::{
+    Context, State,
+    read::{Band, CardView, Expiring, ReviewView, TrustView},
+    tier::AsOf,
+    trust::scaled,
+};
+use crate::{
+    card::{Barcode, CardStatus},
+    checkout::Standing,
+    errors::Code,
+    ids::CustomerId,
+    qr::Step,
+    time::Timestamp,
+};
+
+impl State {
+    /// Whose state this is; `None` for a guest, whose key is no customer id.
+    #[must_use]
+    pub fn customer_id(&self) -> Option<CustomerId> {
+        CustomerId::new(&self.id).ok()
+    }
+
+    /// The moment of a read: the clock's, or the latest fact's where the shop's clock is ahead.
+    fn read_at(&self, now: Timestamp) -> Timestamp {
+        now.max(self.fact_time)
+    }
+
+    /// The card; `None` where there is none.
+    #[must_use]
+    pub fn card_view(&self, context: &Context, now: Timestamp) -> Option<CardView> {
+        let card = self.card.as_deref()?;
+        let now = self.read_at(now);
+        let (state, _) = self.settled(context, now);
+        let tier = state.tier_state(AsOf::new(now), context);
+        let ledger = &state.ledger;
+        let available = ledger.available();
+        let calendar = &context.calendar;
+        let until = calendar.day(now).plus(context.policy.loyalty.expiring_days);
+        let mut expiring: Vec<Expiring> = Vec::new();
+        for lot in ledger.lots.iter().filter(|lot| lot.expires <= until) {
+            let at = calendar.start(lot.expires);
+            match expiring.last_mut().filter(|last| last.at == at) {
+                Some(last) => last.points += lot.points,
+                None => expiring.push(Expiring { points: lot.points, at }),
+            }
+        }
+        let grace_days = context.policy.loyalty.tier_grace_days;
+        Some(CardView {
+            customer_id: self.customer_id()?,
+            barcode: card.barcode,
+            status: card.status,
+            reason: card.reason.as_deref().map(str::to_owned),
+            tier: tier.tier,
+            tier_grace_until: tier.grace_from.map(|from| calendar.start(from.plus(grace_days))),
+            since: card.since,
+            balance: ledger.balance,
+            available,
+            held: ledger.balance - available,
+            pending: ledger.pending(),
+            under_review: ledger.under_review(),
+            debt: ledger.debt,
+            expiring,
+        })
+    }
+
+    /// The trust score and its counts, as of the moment of the read. The history is read from the journal.
+    /// `None` for a guest.
+    #[must_use]
+    pub fn trust_view(&self, context: &Context, now: Timestamp) -> Option<TrustView> {
+        let as_of = AsOf::new(self.read_at(now));
+        let standing = &self.standing;
+        Some(TrustView {
+            customer_id: self.customer_id()?,
+            score: self.score(as_of, context),
+            band: self.band(as_of, context),
+            total_orders: u64::from(standing.total_orders),
+            completed_orders: u64::from(standing.completed_orders),
+            disputes_opened: 0,
+            disputes_won_by_customer: 0,
+            disputes_won_by_seller: 0,
+            fraud_flags: standing.flags.iter().map(|flag| flag.flag.to_string()).collect(),
+            last_updated: standing.updated,
+            history: Vec::new(),
+        })
+    }
+
+    /// Earnings under review.
+    #[must_use]
+    pub fn reviews(&self) -> Vec<ReviewView> {
+        self.ledger
+            .reviews
+            .iter()
+            .map(|review| ReviewView {
+                entry: review.entry.clone(),
+                points: review.points,
+                at: review.at,
+                shop_id: review.order.shop_id.clone(),
+                order_id: review.order.order_id.clone(),
+                limit: review.limit.to_string(),
+            })
+            .collect()
+    }
+
+    /// What of the customer goes into a quote.
+    #[must_use]
+    pub fn standing(&self, context: &Context, now: Timestamp) -> Standing {
+        let now = self.read_at(now);
+        let (state, _) = self.settled(context, now);
+        let policy = &context.policy;
+        let as_of = AsOf::new(now);
+        let band = state.band(as_of, context);
+        let earns = context.earn && state.card.as_ref().is_some_and(|card| card.status != CardStatus::Closed);
+        let tier = state.tier_state(as_of, context).tier;
+        let today = context.calendar.day(now);
+        let burned = if state.counters.burn_day == today { state.counters.burned } else { 0 };
+        let held: i64 = state.holds.iter().map(super::hold::Hold::points).sum();
+        let limit_band = if context.trust_limits { band } else { Band::Standard };
+        let limit = scaled(policy.limits.points_burned, limit_band);
+        Standing {
+            customer_id: self.customer_id(),
+            rate_permyriad: if earns { policy.loyalty.tier_rate_permyriad[tier.rank()] } else { 0 },
+            available: state.ledger.available(),
+            burn_share_permyriad: match band {
+                Band::Manual => 0,
+                Band::Strict => policy.checkout.burn_share_strict_permyriad,
+                Band::Standard | Band::Priority => policy.checkout.burn_share_permyriad,
+            },
+            no_burn: state.burn_refusal(context, now),
+            burn_left_today: limit.saturating_sub(burned).saturating_sub(held),
+        }
+    }
+
+    /// Why no point can be burned now, if so.
+    #[must_use]
+    pub fn burn_refusal(&self, context: &Context, now: Timestamp) -> Option<Code> {
+        let Some(card) = self.card.as_deref() else { return Some(Code::BurnNotAllowed) };
+        match card.status {
+            CardStatus::Blocked => return Some(Code::CardBlocked),
+            CardStatus::Closed => return Some(Code::CardClosed),
+            CardStatus::Active => {}
+        }
+        if !context.burn {
+            return Some(Code::FeatureDisabled);
+        }
+        if card.burns_from.is_some_and(|from| now < from) {
+            return Some(Code::BurnNotAllowed);
+        }
+        (self.band(AsOf::new(self.read_at(now)), context) == Band::Manual).then_some(Code::BurnNotAllowed)
+    }
+
+    /// Whether a pay scan's step was used up by a capture.
+    #[must_use]
+    pub fn is_step_used(&self, step: Step) -> bool {
+        self.used_steps.iter().any(|(used, _)| *used == step)
+    }
+
+    /// The card's barcode.
+    #[must_use]
+    pub fn barcode(&self) -> Option<Barcode> {
+        self.card.as_deref().map(|card| card.barcode)
+    }
+}
+
+/// About how many bytes a state takes: its own, and what its vectors hold.
+pub(super) fn weight(state: &State) -> usize {
+    use std::mem::size_of;
+    let ledger = &state.ledger;
+    let lines: usize = state.open_orders.iter().filter_map(|open| open.placed.as_ref()).map(|p| p.lines.len()).sum();
+    let carts: usize = state.holds.iter().map(|hold| hold.cart.lines.len()).sum();
+    size_of::<State>()
+        + state.card.as_ref().map_or(0, |_| size_of::<crate::card::Card>())
+        + state.facts.capacity() * size_of::<super::Fact>()
+        + ledger.lots.capacity() * size_of::<super::ledger::Lot>()
+        + ledger.pending.capacity() * (size_of::<super::ledger::Pending>() + 64)
+        + ledger.reviews.capacity() * (size_of::<super::ledger::UnderReview>() + 96)
+        + ledger.expired.capacity() * 16
+        + ledger.burns.iter().map(|burn| 64 + burn.spent.capacity() * 16).sum::<usize>()
+        + state.open_orders.capacity() * (size_of::<super::OpenOrder>() + 64)
+        + lines * 96
+        + carts * 400
+}
