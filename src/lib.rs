@@ -1,1 +1,16 @@
-//! .
+//! The edges of Adal: configuration, credentials, HTTP, metrics, the command line. The rules are in `adal-domain`, the
+//! loop that makes their answers durable in `adal-actors`, the database in `adal-store`.
+//!
+//! [`app::App`] is everything that a request can reach; [`http::server`] serves it; [`cli`] is the program.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod flags;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod ring;

@@ -20,7 +20,7 @@ use adal_domain::{
 };
 use serde::Serialize;
 
-use super::respond::Format;
+use super::respond::{Format, REPLAYED};
 
 /// Why a request was not done.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Problem {
     max: Option<i64>,
     quote: Option<Box<Quote>>,
     retry_after_s: Option<u32>,
+    status: Option<u16>,
+    replayed: bool,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -61,7 +63,16 @@ impl Problem {
     /// A problem with its detail.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), max: None, quote: None, retry_after_s: None, cause: None }
+        Self {
+            code,
+            detail: detail.into(),
+            max: None,
+            quote: None,
+            retry_after_s: None,
+            status: None,
+            replayed: false,
+            cause: None,
+        }
     }
 
     /// Something broke here: `cause` is logged, and not answered.
@@ -97,6 +108,33 @@ impl Problem {
         self
     }
 
+    /// The same, with another status than its code's: where a route fixes one (a refused order event is 422).
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The same; `replayed`: this refusal was recorded by an earlier request with the same key, and the answer says so.
+    #[must_use]
+    pub const fn replayed(mut self, replayed: bool) -> Self {
+        self.replayed = replayed;
+        self
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.unwrap_or_else(|| self.code.status())
+    }
+
+    /// The same, with whether it is the recorded answer of an earlier request.
+    #[must_use]
+    pub const fn replayed(mut self, replayed: bool) -> Self {
+        self.replayed = replayed;
+        self
+    }
+
     /// The stable code.
     #[must_use]
     pub const fn code(&self) -> Code {
@@ -115,7 +153,7 @@ impl Problem {
         ProblemBody {
             kind: format!("urn:adal:problem:{}", self.code.as_str()),
             title: self.code.title(),
-            status: self.code.status(),
+            status: self.status(),
             code: self.code.as_str(),
             detail: self.detail.clone(),
             max: self.max,
@@ -131,8 +169,14 @@ impl Problem {
         if let Some(seconds) = self.retry_after_or_default() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
+        if self.replayed {
+            response.insert_header((REPLAYED, "true"));
+        }
         if self.code == Code::Unauthenticated {
             response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        if self.replayed {
+            response.insert_header((REPLAYED, "true"));
         }
         let body = self.body(request_id);
         match format {
@@ -215,7 +259,7 @@ impl Error for Problem {
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// A body for where no [`super::edge`] is around; the edge renders it anew from the extension.
@@ -309,6 +353,16 @@ mod tests {
         let text = String::from_utf8(bytes(problem.render(Format::Json, "r-1"))).unwrap();
         assert!(!text.contains("secret"), "{text}");
         assert!(chain(&problem).contains("secret"), "but it is in the log's chain");
+    }
+
+    #[test]
+    fn a_recorded_refusal_says_that_it_is_one() {
+        let refusal = Refusal::new(Code::OrderEnded, "completed");
+        let response = Problem::from(refusal).replayed(true).with_status(422).render(Format::Json, "r-1");
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers().get(REPLAYED).unwrap(), "true");
+        let body: serde_json::Value = serde_json::from_slice(&bytes(response)).unwrap();
+        assert_eq!((&body["status"], &body["code"]), (&422.into(), &"order_ended".into()));
     }
 
     #[test]

@@ -1,0 +1,303 @@
+//! The application: everything that a request can reach, made once, shared by all threads.
+//!
+//! [`App::open`] brings it up in the order in which the parts need each other; [`App::stop`] takes it down in the reverse
+//! one, and nothing that was acknowledged depends on its being called. Background tasks (timers, credentials, rate
+//! limits) are owned here and end with it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use adal_actors::{
+    AskError, ContextOf, Effects, Registry, RegistryConfig, Router, Timers,
+    ports::{Clock, Flags, Journal, StoreError, Views},
+};
+use adal_domain::{
+    catalogue::{Catalogue, MAIN},
+    customer::{Context, Customer, Guest},
+    entity::EntityKind,
+    flags::Flag,
+    policy::Policy,
+    qr::KeyRing,
+    time::{Calendar, Timestamp},
+};
+use adal_store::sqlite::{OpenError, SqliteStore};
+use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
+
+use crate::{
+    auth::{Auth, jwt::JwtError},
+    clock::Stopwatch,
+    config::Config,
+    flags::ConfiguredFlags,
+    http::limits::{Limits, ScanCounter, TerminalGuard},
+    ring::{self, RingError},
+};
+
+/// See the module.
+pub struct App {
+    /// Customers.
+    pub customers: Registry<Customer>,
+    /// Guests' checkouts.
+    pub guests: Registry<Guest>,
+    /// The one catalogue.
+    pub catalogue: Registry<Catalogue>,
+    /// The store, as the loop sees it.
+    pub journal: Arc<dyn Journal>,
+    /// The store, as questions across entities see it.
+    pub views: Arc<dyn Views>,
+    /// The store itself: service keys, health.
+    pub store: SqliteStore,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The secrets of cards' codes and scan tokens.
+    pub ring: Arc<KeyRing>,
+    /// The policy in force; see [`App::refresh_policy`].
+    pub policy: Arc<ArcSwap<InForce>>,
+    /// Feature flags.
+    pub flags: Arc<dyn Flags>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Who asks.
+    pub auth: Auth,
+    /// Rate limits.
+    pub limits: Limits,
+    /// Slows terminals that send codes with a wrong signature.
+    pub terminals: TerminalGuard,
+    /// Scans per customer and day.
+    pub scans: ScanCounter,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The policy in force, with what follows from it.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Its time zone.
+    pub calendar: Calendar,
+    /// The catalogue's revision; 0: the configuration's policy.
+    pub revision: u64,
+}
+
+/// Why the application does not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store's file.
+    #[error("the store cannot be opened")]
+    Open(#[from] OpenError),
+    /// What the store answered.
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+    /// The catalogue.
+    #[error("the catalogue cannot be read")]
+    Catalogue(#[from] AskError),
+    /// The secrets of cards' codes.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The identity service's keys.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
+    /// Metrics.
+    #[error("metrics cannot be recorded")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A policy that has no calendar.
+    #[error("policy.time_zone: {0:?} is not an IANA time zone")]
+    TimeZone(String),
+    /// A listener.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl InForce {
+    fn new(policy: Policy, revision: u64) -> Result<Self, StartError> {
+        let calendar = policy.calendar().ok_or_else(|| StartError::TimeZone(policy.time_zone.clone()))?;
+        Ok(Self { policy: Arc::new(policy), calendar, revision })
+    }
+}
+
+impl App {
+    /// Brings everything up but the HTTP server. Within an actix `System`; waits for the disk.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+        let flags = Arc::new(ConfiguredFlags::new(config.flags.clone()));
+        Self::open_with(config, clock, flags).await
+    }
+
+    /// As [`App::open`], with flags from elsewhere.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        flags: Arc<dyn Flags>,
+    ) -> Result<Arc<Self>, StartError> {
+        // Handles of metrics are looked up once, by whatever is made from here on.
+        crate::metrics::install()?;
+        let store = SqliteStore::open(config.store.sqlite.to_store())?;
+        let ring = Arc::new(ring::load(&config.qr, store.path())?);
+        let auth = Auth::new(config.auth.jwt.clone())?;
+        auth.refresh(&store).await?;
+
+        let journal: Arc<dyn Journal> = Arc::new(store.clone());
+        let alone = RegistryConfig { arbiters: 1, ..config.actors.to_registry() };
+        let catalogue = Registry::<Catalogue>::new(alone, Arc::clone(&journal), Arc::clone(&clock), Arc::new(|_| ()));
+        let in_force = in_force(&catalogue, &config).await?;
+        let policy = Arc::new(ArcSwap::from_pointee(in_force));
+
+        let context = context_of(&policy, &flags);
+        let settings = config.actors.to_registry();
+        let customers =
+            Registry::<Customer>::new(settings.clone(), Arc::clone(&journal), Arc::clone(&clock), Arc::clone(&context));
+        let guests = Registry::<Guest>::new(settings, Arc::clone(&journal), Arc::clone(&clock), context);
+
+        let router = Router::new();
+        router.add(EntityKind::Customer, Arc::new(customers.clone()));
+        router.add(EntityKind::Guest, Arc::new(guests.clone()));
+        router.add(EntityKind::Catalogue, Arc::new(catalogue.clone()));
+        let effects = Effects::new(Arc::clone(&journal), router.clone());
+        customers.deliver_through(Arc::clone(&effects));
+        guests.deliver_through(Arc::clone(&effects));
+        catalogue.deliver_through(Arc::clone(&effects));
+        // Before the first ask: what a source owes from before must not be overtaken by a new row of it.
+        effects.recover().await?;
+        let timers = Timers::new(Arc::clone(&journal), Arc::clone(&clock), router);
+
+        let every = Duration::from_millis(config.actors.timer_every_ms);
+        let app = Arc::new(Self {
+            customers,
+            guests,
+            catalogue,
+            journal,
+            views: Arc::new(store.clone()),
+            store,
+            clock,
+            ring,
+            policy,
+            flags,
+            auth,
+            limits: Limits::new(&config.limits),
+            terminals: TerminalGuard::default(),
+            scans: ScanCounter::default(),
+            tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),
+            config: Arc::new(config),
+        });
+        app.watch();
+        Ok(app)
+    }
+
+    /// Starts the tasks that look at credentials and rate limits every few seconds. They hold the application weakly:
+    /// one that is dropped takes them along.
+    fn watch(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let every = Duration::from_secs(self.config.auth.refresh_s);
+        let credentials = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(app) = weak.upgrade() else { return };
+                if let Err(error) = app.auth.refresh(&app.store).await {
+                    tracing::warn!(%error, "service keys cannot be read: the ones known still count");
+                }
+            }
+        });
+        let weak = Arc::downgrade(self);
+        let limits = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                let Some(app) = weak.upgrade() else { return };
+                app.limits.forget_idle();
+            }
+        });
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits]);
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What a customer's decisions are given: the policy in force, and the flags for this customer.
+    #[must_use]
+    pub fn context(&self, customer_id: &str) -> Context {
+        surroundings(&self.policy.load(), &*self.flags, customer_id)
+    }
+
+    /// Puts the catalogue's policy in force: to be called when a change of it has been answered.
+    ///
+    /// # Errors
+    /// Where the catalogue cannot be read; what was in force stays until the next call.
+    pub async fn refresh_policy(&self) -> Result<(), AskError> {
+        let read = self.catalogue.read(MAIN).await?;
+        let Some(policy) = &read.state.policy else { return Ok(()) };
+        match InForce::new(policy.clone(), read.state.revision) {
+            // Two changes may be answered in either order: an earlier revision never replaces a later one.
+            Ok(next) => {
+                let next = Arc::new(next);
+                self.policy.rcu(|now| if now.revision < next.revision { Arc::clone(&next) } else { Arc::clone(now) });
+            }
+            // The catalogue refuses such a policy: what stands there was written by another version.
+            Err(error) => tracing::error!(%error, "the catalogue's policy cannot be used"),
+        }
+        Ok(())
+    }
+
+    /// Stops: tasks, then entities (what waits is decided, appended, answered), then the store. In `within` at most, or a
+    /// little more; what is not done by then was not acknowledged.
+    pub async fn stop(&self, within: Duration) {
+        let watch = Stopwatch::start();
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        let left = || within.saturating_sub(Duration::from_secs_f64(watch.seconds())).max(Duration::from_millis(100));
+        let (customers, guests) = tokio::join!(self.customers.stop(left()), self.guests.stop(left()));
+        let catalogue = self.catalogue.stop(left()).await;
+        for (kind, stopped) in [("customer", customers), ("guest", guests), ("catalogue", catalogue)] {
+            if !stopped.in_time {
+                tracing::warn!(kind, left = stopped.left, "not all entities ended in time; nothing acknowledged is lost");
+            }
+        }
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        match tokio::time::timeout(left(), closed).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "the store did not close"),
+            Ok(Err(error)) => tracing::warn!(%error, "the store did not close"),
+            Err(_) => tracing::warn!("the store did not close in time"),
+        }
+    }
+}
+
+async fn in_force(catalogue: &Registry<Catalogue>, config: &Config) -> Result<InForce, StartError> {
+    let read = catalogue.read(MAIN).await?;
+    match &read.state.policy {
+        Some(policy) => InForce::new(policy.clone(), read.state.revision),
+        None => InForce::new(config.policy.clone(), 0),
+    }
+}
+
+fn context_of(policy: &Arc<ArcSwap<InForce>>, flags: &Arc<dyn Flags>) -> ContextOf<Customer> {
+    let (policy, flags) = (Arc::clone(policy), Arc::clone(flags));
+    Arc::new(move |id| surroundings(&policy.load(), &*flags, id))
+}
+
+fn surroundings(in_force: &InForce, flags: &dyn Flags, id: &str) -> Context {
+    Context {
+        policy: Arc::clone(&in_force.policy),
+        calendar: in_force.calendar.clone(),
+        revision: in_force.revision,
+        earn: flags.enabled(Flag::LoyaltyEarn, id),
+        burn: flags.enabled(Flag::LoyaltyBurn, id),
+        trust_limits: flags.enabled(Flag::TrustLimits, id),
+    }
+}

@@ -1,0 +1,24 @@
+//! `adal backup FILE`: a copy of the store as of one moment, also while a server runs.
+
+use std::{path::Path, process::ExitCode};
+
+use adal_store::sqlite::SqliteStore;
+
+use super::{Done, block_on, print_json};
+use crate::{config::Config, ring};
+
+pub(super) fn run(config: &Config, file: &Path, json: bool) -> Done {
+    let store = SqliteStore::open_shared(config.store.sqlite.to_store())?;
+    let ring = ring::beside(store.path());
+    let report = block_on(store.backup(file))??;
+    store.close()?;
+    if json {
+        print_json(&serde_json::json!({ "file": report.path, "bytes": report.bytes, "rows": report.rows }))?;
+    } else {
+        println!("{}: {} rows, {} bytes", report.path.display(), report.rows, report.bytes);
+    }
+    if config.qr.keys.is_empty() {
+        eprintln!("keep {} with it: without it all cards' codes are void", ring.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

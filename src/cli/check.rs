@@ -1,0 +1,113 @@
+//! `adal check`: whether the store is sound. The file first (every page and checksum), then every entity: its rows are
+//! replayed from the first, and the invariants are tested after every event; then what is derived (views, timers) is
+//! compared with what the journal says.
+
+use std::{path::Path, process::ExitCode};
+
+use adal_actors::{
+    ports::{Journal, StoreError},
+    replay,
+};
+use adal_domain::{
+    catalogue::Catalogue,
+    customer::{Customer, Guest},
+    entity::{Entity, EntityKey, EntityKind},
+};
+use adal_store::sqlite::{Depth, SqliteStore};
+use serde::Serialize;
+
+use super::{Done, block_on, print_json};
+use crate::config::Config;
+
+/// How many findings are told of each entity, and of all.
+const PER_ENTITY: usize = 5;
+const TOLD: usize = 100;
+/// Entities listed at a time.
+const PAGE: usize = 500;
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Nothing is wrong.
+    pub sound: bool,
+    /// Entities replayed.
+    pub entities: u64,
+    /// Journal rows in the file.
+    pub rows: u64,
+    /// How many problems there are.
+    pub found: u64,
+    /// The first of them, for a person.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    fn problem(&mut self, what: String) {
+        self.found += 1;
+        if self.problems.len() < TOLD {
+            self.problems.push(what);
+        }
+    }
+}
+
+pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
+    let settings = config.store.sqlite.to_store();
+    if !Path::new(&settings.path).exists() {
+        return Err(format!("{}: there is no store here", settings.path.display()).into());
+    }
+    let store = SqliteStore::open_shared(settings)?;
+    let depth = if full { Depth::Full } else { Depth::Quick };
+    let report = block_on(check(&store, depth))??;
+    store.close()?;
+    if json {
+        print_json(&report)?;
+    } else {
+        report.problems.iter().for_each(|problem| println!("{problem}"));
+        let verdict = if report.sound { "sound".to_owned() } else { format!("{} problems", report.found) };
+        println!("{verdict}: {} entities, {} rows", report.entities, report.rows);
+    }
+    Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks a store.
+///
+/// # Errors
+/// Where it cannot be read at all; damage is what the report is for.
+pub async fn check(store: &SqliteStore, depth: Depth) -> Result<Report, StoreError> {
+    let file = store.check_file(depth).await?;
+    let mut report = Report { rows: file.rows, found: file.found, problems: file.problems, ..Report::default() };
+    entities::<Catalogue>(store, &mut report).await?;
+    entities::<Customer>(store, &mut report).await?;
+    entities::<Guest>(store, &mut report).await?;
+    report.sound = report.found == 0;
+    Ok(report)
+}
+
+async fn entities<E: Entity>(store: &SqliteStore, report: &mut Report) -> Result<(), StoreError> {
+    let mut after: Option<Box<str>> = None;
+    loop {
+        let page: Vec<EntityKey> = store.entities(E::KIND, after.as_deref(), PAGE).await?;
+        for key in &page {
+            entity::<E>(store, key, report).await?;
+            report.entities += 1;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn entity<E: Entity>(store: &SqliteStore, key: &EntityKey, report: &mut Report) -> Result<(), StoreError> {
+    match replay::check::<E>(store, &key.id, PER_ENTITY).await {
+        Ok(broken) => {
+            for one in broken {
+                report.problem(format!("{key}: row {}, event {}: {}", one.seq, one.index, one.invariant));
+            }
+        }
+        Err(StoreError::Corrupt(what)) => report.problem(format!("{key}: {what}")),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+const _: () = assert!(EntityKind::ALL.len() == 3, "a new kind of entity is checked and rebuilt here and in `views`");

@@ -1,0 +1,153 @@
+//! Where the secrets of cards' codes come from: the configuration, or a file beside the database.
+//!
+//! The file is made at the first start where the configuration names no key, and read at every later one, so that codes
+//! stay valid. Whoever can read it can make codes: it is the owner's alone. A backup of the database does not hold it.
+
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use adal_domain::qr::{KeyRing, KeyRingError};
+use rand::{TryRngCore, rngs::OsRng};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{QrConfig, decode_secret},
+    http::cursor::hex,
+};
+
+/// Why there is no ring.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// The file cannot be read or made.
+    #[error("the key ring {}: {what}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is there and holds no ring.
+    #[error("the key ring {} cannot be read: {why}; restore it, or cards' codes are signed anew once it is removed", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The keys make no ring.
+    #[error("qr.keys: {0}")]
+    Keys(#[from] KeyRingError),
+    /// No random bits.
+    #[error("the operating system gives no random bits: {0}")]
+    Random(rand::rand_core::OsError),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    current: u8,
+    keys: BTreeMap<String, String>,
+}
+
+/// The ring of the configuration; without one, that of the file beside `database`, which is made if need be.
+///
+/// # Errors
+/// See [`RingError`].
+pub fn load(config: &QrConfig, database: &Path) -> Result<KeyRing, RingError> {
+    if !config.keys.is_empty() {
+        return ring(config.current, &config.keys).map_err(RingError::Keys);
+    }
+    let path = beside(database);
+    if !path.exists() {
+        make(&path)?;
+        tracing::info!(path = %path.display(), "made a key ring for cards' codes: keep it with the backups");
+    }
+    let text = std::fs::read_to_string(&path).map_err(|source| file(&path, "cannot read it", source))?;
+    let stored: Stored =
+        toml::from_str(&text).map_err(|e| RingError::Damaged { path: path.clone(), why: e.message().to_owned() })?;
+    ring(stored.current, &stored.keys).map_err(|e| RingError::Damaged { path, why: e.to_string() })
+}
+
+/// `data/adal.db` -> `data/adal.db.qr-keys`.
+#[must_use]
+pub fn beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".qr-keys");
+    PathBuf::from(name)
+}
+
+fn ring(current: u8, keys: &BTreeMap<String, String>) -> Result<KeyRing, KeyRingError> {
+    // The configuration was checked; in a file a key that cannot be read counts as one that is too short.
+    let keys = keys.iter().filter_map(|(id, key)| {
+        id.parse().ok().map(|id| (id, decode_secret(key).unwrap_or_default().into_boxed_slice()))
+    });
+    KeyRing::new(current, keys.collect())
+}
+
+/// Whole or not at all: written under another name, made durable, then given its name, which nobody may have taken.
+fn make(path: &Path) -> Result<(), RingError> {
+    let mut secret = [0; 32];
+    OsRng.try_fill_bytes(&mut secret).map_err(RingError::Random)?;
+    let stored = Stored { current: 1, keys: BTreeMap::from([("1".to_owned(), hex(&secret))]) };
+    let text = toml::to_string(&stored)
+        .map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.to_string() })?;
+    let partial = path.with_extension(format!("qr-keys.{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&partial).and_then(|mut to| {
+        to.write_all(b"# Secrets of cards' QR codes. Whoever reads them can make codes. Keep this file with the backups.\n")?;
+        to.write_all(text.as_bytes())?;
+        to.sync_all()
+    });
+    written.map_err(|source| file(path, "cannot make it", source))?;
+    std::fs::rename(&partial, path).map_err(|source| file(path, "cannot make it", source))?;
+    if let Some(folder) = path.parent().and_then(|folder| std::fs::File::open(folder).ok()) {
+        // Without this a power cut could leave a database whose cards' codes are void. Some file systems refuse it.
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+fn file(path: &Path, what: &'static str, source: std::io::Error) -> RingError {
+    RingError::File { path: path.to_owned(), what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use adal_domain::{
+        card::Barcode,
+        qr::{Intent, QrCode, Step},
+    };
+
+    use super::*;
+
+    #[test]
+    fn codes_stay_valid_over_a_restart_and_the_file_is_the_owners_alone() {
+        let dir = std::env::temp_dir().join(format!("adal-ring-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let database = dir.join("adal.db");
+        let config = QrConfig { current: 1, keys: BTreeMap::new() };
+        let code = QrCode { intent: Intent::Pay, barcode: Barcode::of_number(7), step: Step(9) };
+        let text = load(&config, &database).unwrap().encode(code);
+        assert_eq!(load(&config, &database).unwrap().decode(&text), Ok(code));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(beside(&database)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing else is left behind");
+        std::fs::write(beside(&database), "current = 1\n[keys]\n1 = \"abcd\"\n").unwrap();
+        assert!(matches!(load(&config, &database), Err(RingError::Damaged { .. })));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
