@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use adal_domain::{ids::ShopId, time::Timestamp};
 use adal_store::sqlite::ApiKeyRecord;
-use rand::{RngCore, rngs::OsRng};
+use rand::{TryRngCore, rngs::OsRng};
 
 use crate::http::{
     cursor::hex,
@@ -70,7 +70,6 @@ pub fn generate(
 
 /// Letters and digits, each as likely as any other.
 fn random_text() -> Result<String, rand::rand_core::OsError> {
-    use rand::TryRngCore;
     let mut text = String::with_capacity(LENGTH);
     let mut bytes = [0; 64];
     while text.len() < LENGTH {

@@ -128,13 +128,6 @@ impl Problem {
         self.status.unwrap_or_else(|| self.code.status())
     }
 
-    /// The same, with whether it is the recorded answer of an earlier request.
-    #[must_use]
-    pub const fn replayed(mut self, replayed: bool) -> Self {
-        self.replayed = replayed;
-        self
-    }
-
     /// The stable code.
     #[must_use]
     pub const fn code(&self) -> Code {
