@@ -1,0 +1,372 @@
+//! Order events from the shop's own systems: one, or a list of up to 500, each answered on its own.
+//!
+//! What is answered per event is what the rules recorded: `applied`, `duplicate`, `refused`. An event that could not be
+//! recorded now (the store is away, the customer's queue is full, the server stops) has no such answer, and `refused`
+//! would be read as final: the whole request is then answered 503 or 429 with `Retry-After`. Repeating it is safe, for
+//! every event is known by its own `event_id`. Only where waiting does not help (a quarantined or damaged customer) is
+//! that event alone `refused`, so that one customer never holds up a shop's feed.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, http::StatusCode, web::Data};
+use adal_actors::{AskError, CommandId, Request};
+use adal_domain::{
+    checkout::LineQuantity,
+    customer::{Command, Customer, Reply},
+    errors::Code,
+    ids::{CustomerId, EventId, OrderId, OrderKey, ShopId},
+    line::Line,
+    order_event::{CancelledBy, ChargedBy, DeliveredLine, Fault, OrderEvent, OrderFact},
+    time::Timestamp,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    Answered,
+    scanned::{self, Scanned},
+    unexpected,
+};
+use crate::{
+    app::App,
+    http::{
+        body,
+        extract::{Body, Principal, Role},
+        problem::Problem,
+        respond::reply,
+    },
+};
+
+/// The most events of a list.
+const MOST: usize = 500;
+
+/// Customers of one list that are asked at the same time: enough to share a commit, few enough to leave room to others.
+const AT_ONCE: usize = 32;
+
+/// What every event says.
+struct Head {
+    event_id: EventId,
+    order: OrderKey,
+    customer_id: Option<CustomerId>,
+    code: Option<String>,
+    at: Timestamp,
+}
+
+/// One struct per type: an internally tagged enum would lose the path of what is wrong in it.
+macro_rules! event_bodies {
+    ($($(#[doc = $doc:literal])+ $name:ident is $fact:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Debug, Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// Unique per shop: the same event may be sent again at any time.
+            #[schema(value_type = String)]
+            pub event_id: EventId,
+            /// Unique per shop.
+            #[schema(value_type = String)]
+            pub order_id: OrderId,
+            /// Whose order; or `code`.
+            #[serde(default)]
+            #[schema(value_type = Option<String>)]
+            pub customer_id: Option<CustomerId>,
+            /// A QR text or a barcode that was scanned at `at`; or `customer_id`.
+            #[serde(default)]
+            pub code: Option<String>,
+            /// Where.
+            #[schema(value_type = String)]
+            pub shop_id: ShopId,
+            /// When it happened.
+            #[serde(with = "adal_domain::time::rfc3339")]
+            #[schema(value_type = String, format = DateTime)]
+            pub at: Timestamp,
+            $($(#[$meta])* pub $field: $type,)*
+        }
+
+        impl $name {
+            fn split(self) -> (Head, OrderFact) {
+                let Self { event_id, order_id, customer_id, code, shop_id, at, $($field),* } = self;
+                let head = Head { event_id, order: OrderKey { shop_id, order_id }, customer_id, code, at };
+                (head, OrderFact::$fact { $($field),* })
+            }
+        }
+    )+};
+}
+
+event_bodies! {
+    /// The order was placed.
+    Placed is Placed {
+        /// 1 to 1,000.
+        lines: Vec<Line>,
+        /// Kept in the shop's systems, not used here.
+        #[serde(default)]
+        total_minor: Option<i64>,
+        /// By which weight weighed lines are charged: `ordered`, where it is left out.
+        #[serde(default)]
+        charged_by: ChargedBy,
+        /// Opaque hashes of phone or payment means, at most 10.
+        #[serde(default)]
+        link_keys: Vec<String>,
+    }
+    /// Lines were weighed at delivery.
+    Weighed is Weighed {
+        /// 1 to 1,000.
+        lines: Vec<DeliveredLine>,
+    }
+    /// The order was paid and delivered.
+    Completed is Completed {
+        /// All tenders but points, minor units.
+        paid_minor: i64,
+    }
+    /// The order was cancelled.
+    Cancelled is Cancelled {
+        /// By whom.
+        by: CancelledBy,
+        /// Whether it had been picked.
+        #[serde(default)]
+        after_picking: bool,
+    }
+    /// Goods came back.
+    Returned is Returned {
+        /// 1 to 1,000.
+        lines: Vec<LineQuantity>,
+        /// The money refunded, minor units; without it, the lines' share of what was paid.
+        #[serde(default)]
+        refund_minor: Option<i64>,
+        /// Whose fault: the customer's, where it is left out.
+        #[serde(default)]
+        fault: Fault,
+    }
+}
+
+/// An order event (for the schema: events are read by their type).
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(title = "OrderEvent")]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(dead_code, clippy::large_enum_variant)]
+pub enum EventBody {
+    /// The order was placed.
+    Placed(Placed),
+    /// Lines were weighed at delivery.
+    Weighed(Weighed),
+    /// The order was paid and delivered.
+    Completed(Completed),
+    /// The order was cancelled.
+    Cancelled(Cancelled),
+    /// Goods came back.
+    Returned(Returned),
+}
+
+/// One event, or a list of up to 500.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, clippy::large_enum_variant)]
+pub enum EventsBody {
+    /// One.
+    One(EventBody),
+    /// Up to 500.
+    List(Vec<EventBody>),
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It took its place.
+    Applied,
+    /// It says nothing new: it came before, or another said the same.
+    Duplicate,
+    /// It left nothing.
+    Refused,
+}
+
+/// The answer to one event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventResult {
+    /// Which; absent where the event has none that could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// What exactly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// The answers, in the order of the events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventResults {
+    /// One for each event.
+    pub results: Vec<EventResult>,
+}
+
+/// Order events. A list is always answered 200, each event on its own; one event alone that is refused by a rule is
+/// answered 422. No `Idempotency-Key`: `event_id` is one.
+#[utoipa::path(
+    post, path = "/v1/orders/events", tag = "orders",
+    request_body = EventsBody,
+    responses((status = 200, description = "What became of each.", body = EventResults)),
+    extensions(("x-roles" = json!(["service", "pos"])))
+)]
+pub async fn events(request: HttpRequest, who: Principal, app: Data<App>, body: Body<Value>) -> Answered {
+    who.require(&[Role::Service, Role::Pos])?;
+    let (events, alone) = match body.value {
+        Value::Array(events) if events.len() > MOST => {
+            let detail = format!("{} events, at most {MOST}", events.len());
+            return Err(Problem::new(Code::TooManyLines, detail).with_max(500));
+        }
+        Value::Array(events) => (events, false),
+        event => (vec![event], true),
+    };
+    let ids: Vec<_> = events.iter().map(event_id).collect();
+    let mut fates = take(&app, &who, events).await?;
+    if alone && let Some(Err(_)) = fates.first() {
+        let Some(Err(problem)) = fates.pop() else { return Err(Problem::internal("one event has one fate")) };
+        // A rule refused this one event: 422, whatever status the code has elsewhere.
+        return Err(if problem.code().status() == 409 || problem.code().status() == 404 {
+            problem.with_status(422)
+        } else {
+            problem
+        });
+    }
+    let replayed = alone && matches!(fates.first(), Some(Ok(Taken { replayed: true, .. })));
+    let results = ids.into_iter().zip(fates).map(|(event_id, fate)| result(event_id, fate)).collect();
+    Ok(reply(&request, StatusCode::OK, &EventResults { results }, replayed))
+}
+
+/// An event that the rules accepted.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    changed: bool,
+    replayed: bool,
+}
+
+type Fate = Result<Taken, Problem>;
+
+fn result(event_id: Option<String>, fate: Fate) -> EventResult {
+    match fate {
+        Ok(Taken { changed: true, replayed: false }) => {
+            EventResult { event_id, outcome: Outcome::Applied, code: None, detail: None }
+        }
+        Ok(_) => EventResult { event_id, outcome: Outcome::Duplicate, code: None, detail: None },
+        Err(problem) => EventResult {
+            event_id,
+            outcome: Outcome::Refused,
+            code: Some(problem.code().as_str()),
+            detail: Some(problem.detail().to_owned()),
+        },
+    }
+}
+
+/// The event's own id, however wrong the rest is.
+fn event_id(event: &Value) -> Option<String> {
+    event.get("event_id").and_then(Value::as_str).filter(|id| EventId::new(id).is_ok()).map(str::to_owned)
+}
+
+/// Reads, authorises and sends the events: those of one customer in their order, customers side by side.
+async fn take(app: &App, who: &Principal, events: Vec<Value>) -> Result<Vec<Fate>, Problem> {
+    let mut fates: Vec<Option<Fate>> = events.iter().map(|_| None).collect();
+    let mut by_customer: HashMap<CustomerId, Vec<(usize, Request<Customer>)>> = HashMap::new();
+    for (index, event) in events.into_iter().enumerate() {
+        match prepare(app, who, event).await {
+            Ok((customer, request)) => by_customer.entry(customer).or_default().push((index, request)),
+            Err(problem) if problem.code().status() >= 429 => return Err(problem),
+            Err(problem) => fates[index] = Some(Err(problem)),
+        }
+    }
+    let asked = stream::iter(by_customer).map(|(customer, requests)| async move {
+        let (indexes, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+        let answers = app.customers.ask_many(customer.as_str(), requests).await;
+        decided(indexes, answers)
+    });
+    let decided: Vec<Vec<(usize, Fate)>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    for (index, fate) in decided.into_iter().flatten() {
+        fates[index] = Some(fate);
+    }
+    let missing = || Problem::internal("an event has no fate");
+    fates.into_iter().map(|fate| fate.ok_or_else(missing)).collect()
+}
+
+type Answers = Result<Vec<Result<adal_actors::Answer<Customer>, AskError>>, AskError>;
+
+/// The fates of one customer's events.
+///
+/// # Errors
+/// Where waiting and repeating the whole request helps.
+fn decided(indexes: Vec<usize>, answers: Answers) -> Result<Vec<(usize, Fate)>, Problem> {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => indexes.iter().map(|_| Err(error.clone())).collect(),
+    };
+    indexes
+        .into_iter()
+        .zip(answers)
+        .map(|(index, answer)| match answer {
+            Ok(answer) => Ok((index, fate(answer))),
+            Err(error @ (AskError::Busy | AskError::Unavailable { .. } | AskError::Stopping | AskError::Deadline)) => {
+                Err(error.into())
+            }
+            Err(
+                error @ (AskError::KeyReused | AskError::Quarantined | AskError::Panicked | AskError::Corrupt { .. }),
+            ) => Ok((index, Err(error.into()))),
+        })
+        .collect()
+}
+
+fn fate(answer: adal_actors::Answer<Customer>) -> Fate {
+    match answer.outcome {
+        Ok(Reply::Order { changed }) => Ok(Taken { changed, replayed: answer.replayed }),
+        Ok(other) => Err(unexpected(&other)),
+        Err(refusal) => Err(Problem::from(refusal).replayed(answer.replayed)),
+    }
+}
+
+/// An event as a command for its customer.
+async fn prepare(app: &App, who: &Principal, event: Value) -> Result<(CustomerId, Request<Customer>), Problem> {
+    let print = body::print("order event", "", &event);
+    let (head, fact) = read(event)?;
+    if who.role() == Some(Role::Pos) && who.shop() != Some(&head.order.shop_id) {
+        return Err(Problem::new(Code::Forbidden, "shop_id: a till sends its own shop's events alone"));
+    }
+    let customer = whose(app, &head).await?;
+    let scope = format!("event:{}", head.order.shop_id);
+    let id = Some(CommandId::of(&scope, head.event_id.as_str()));
+    let command = Command::Order(OrderEvent { order: head.order, at: head.at, fact });
+    Ok((customer, Request { id, print, command }))
+}
+
+fn read(mut event: Value) -> Result<(Head, OrderFact), Problem> {
+    let malformed = |text: &str| Problem::new(Code::Malformed, text);
+    let map = event.as_object_mut().ok_or_else(|| malformed("body: an event is a map"))?;
+    let Some(Value::String(name)) = map.remove("type") else {
+        return Err(malformed("type: one of placed, weighed, completed, cancelled, returned is needed"));
+    };
+    match name.as_str() {
+        "placed" => body::typed::<Placed>(&event).map(Placed::split),
+        "weighed" => body::typed::<Weighed>(&event).map(Weighed::split),
+        "completed" => body::typed::<Completed>(&event).map(Completed::split),
+        "cancelled" => body::typed::<Cancelled>(&event).map(Cancelled::split),
+        "returned" => body::typed::<Returned>(&event).map(Returned::split),
+        _ => Err(malformed("type: must be one of placed, weighed, completed, cancelled, returned")),
+    }
+}
+
+/// The customer of an event: named, or by the code that a till scanned while it was offline.
+async fn whose(app: &App, head: &Head) -> Result<CustomerId, Problem> {
+    match (&head.customer_id, &head.code) {
+        (Some(customer), None) => Ok(customer.clone()),
+        (None, Some(code)) => {
+            let code = Scanned::read(&app.ring, code).map_err(scanned::unread)?;
+            let hours = app.policy.load().policy.orders.offline_code_hours;
+            if code.is_older_than(hours, head.at) {
+                return Err(Problem::new(Code::QrExpired, format!("code: made more than {hours} h away from `at`")));
+            }
+            scanned::owner(app, code.barcode()).await
+        }
+        _ => Err(Problem::new(Code::Malformed, "customer_id, code: exactly one of them is needed")),
+    }
+}
