@@ -28,6 +28,8 @@ mod registry;
 pub mod replay;
 mod route;
 pub mod row;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod sweep;
 #[cfg(any(test, feature = "testing"))]

@@ -16,9 +16,12 @@ use crate::{actor::Mail, registry::Inner, slot::Slot};
 /// How many slots are looked at at a time, at least.
 const STEP: usize = 1024;
 
+/// How long to wait between two looks while a bound is exceeded.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Sweeps until the registry is gone or stops.
 pub(crate) async fn run<E: Entity>(registry: Weak<Inner<E>>) {
-    let Some((every, pressed)) = registry.upgrade().map(|inner| (interval(&inner), Arc::clone(&inner.pressed))) else {
+    let Some((every, again)) = registry.upgrade().map(|inner| (interval(&inner), Arc::clone(&inner.pressed))) else {
         return;
     };
     // How many slots have been looked at since a bound was last kept.
@@ -26,20 +29,25 @@ pub(crate) async fn run<E: Entity>(registry: Weak<Inner<E>>) {
     loop {
         let ticked = tokio::select! {
             () = tokio::time::sleep(every) => 1,
-            () = pressed.notified() => 0,
+            () = again.notified() => 0,
         };
-        {
+        let pressed = {
             let Some(inner) = registry.upgrade() else { return };
             if inner.stopping.load(Relaxed) {
                 return;
             }
             inner.tick.fetch_add(ticked, Relaxed);
-            step(&inner, every, &mut pressed_for);
+            let pressed = step(&inner, every, &mut pressed_for);
             inner.meters.live.set(f64::from(u32::try_from(inner.live.load(Relaxed)).unwrap_or(u32::MAX)));
             #[expect(clippy::cast_precision_loss, reason = "a gauge: exact up to 2^53 bytes")]
             inner.meters.live_bytes.set(inner.bytes.load(Relaxed) as f64);
+            pressed
+        };
+        if pressed {
+            // Look again soon, but let those who were asked go first: snapshots take the store's time.
+            tokio::time::sleep(PAUSE).await;
+            again.notify_one();
         }
-        tokio::task::yield_now().await;
     }
 }
 
@@ -48,7 +56,8 @@ fn interval<E: Entity>(inner: &Inner<E>) -> Duration {
     (inner.config.idle_after / 8).clamp(Duration::from_millis(100), Duration::from_secs(10))
 }
 
-fn step<E: Entity>(inner: &Inner<E>, every: Duration, pressed_for: &mut usize) {
+/// Looks at the next slots; answers whether a bound is exceeded.
+fn step<E: Entity>(inner: &Inner<E>, every: Duration, pressed_for: &mut usize) -> bool {
     let now = inner.tick.load(Relaxed);
     let idle_ticks = u32::try_from(inner.config.idle_after.as_micros() / every.as_micros()).unwrap_or(u32::MAX).max(1);
     let length = inner.round.lock().unwrap_or_else(PoisonError::into_inner).len();
@@ -76,8 +85,5 @@ fn step<E: Entity>(inner: &Inner<E>, every: Duration, pressed_for: &mut usize) {
         kept.push(Arc::downgrade(&slot));
     }
     inner.round.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
-    if asked > 0 && pressed {
-        // Not yet enough, perhaps: look again as soon as the actors have had their turn.
-        inner.pressed.notify_one();
-    }
+    pressed
 }

@@ -1,0 +1,280 @@
+//! Lives of a process, one after another, on one store.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix::System;
+use adal_domain::{
+    entity::{Entity, EntityKind},
+    time::Timestamp,
+};
+use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
+
+use super::{Scenario, check};
+use crate::{
+    ask::{Answer, AskError, CommandId, Request},
+    effects::Effects,
+    ports::{Clock, Journal},
+    registry::{Registry, RegistryConfig},
+    replay,
+    route::Router,
+    testing::{Fault, MemoryStore, Operation, RuntimeClock},
+    timers::Timers,
+};
+
+/// How many clients ask at the same time.
+const CLIENTS: usize = 8;
+/// How many commands they ask, all in all.
+const COMMANDS: usize = 160;
+/// How many lives end in a crash before the last.
+const CRASHES: usize = 4;
+
+/// One command of a client, and the entity it is for.
+pub(super) struct Intent<E: Entity> {
+    pub(super) entity: String,
+    pub(super) request: Request<E>,
+}
+
+impl<E: Entity> Clone for Intent<E> {
+    fn clone(&self) -> Self {
+        Self { entity: self.entity.clone(), request: self.request.clone() }
+    }
+}
+
+/// A command that was answered.
+pub(super) struct Acknowledged<E: Entity> {
+    pub(super) intent: Intent<E>,
+    pub(super) answer: Answer<E>,
+}
+
+/// What outlives the lives.
+pub(super) struct World<S: Scenario> {
+    pub(super) scenario: S,
+    pub(super) store: Arc<MemoryStore>,
+    rng: StdRng,
+    now: Timestamp,
+    unasked: usize,
+    /// Being asked, with an id.
+    open: Vec<Intent<S::Asked>>,
+    /// Asked in an earlier life and not answered: what clients still have in their outboxes.
+    unanswered: VecDeque<Intent<S::Asked>>,
+    pub(super) acknowledged: Vec<Acknowledged<S::Asked>>,
+}
+
+/// Runs one seed.
+pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
+    let world = Rc::new(RefCell::new(World {
+        scenario,
+        store: Arc::new(MemoryStore::new()),
+        rng: StdRng::seed_from_u64(seed),
+        now: Timestamp::from_seconds(1_800_000_000),
+        unasked: COMMANDS,
+        open: Vec::new(),
+        unanswered: VecDeque::new(),
+        acknowledged: Vec::new(),
+    }));
+    for _ in 0..CRASHES {
+        faults(&mut world.borrow_mut());
+        let until = Duration::from_millis(world.borrow_mut().rng.random_range(200..30_000));
+        live(&world, async |process| {
+            let clients = clients(&process);
+            // Whichever is first: all is done, or the lights go out.
+            let _ = tokio::time::timeout(until, clients).await;
+        });
+    }
+    world.borrow().store.heal();
+    live(&world, async |process| {
+        clients(&process).await;
+        let settle = process.world.borrow().scenario.settled_after();
+        tokio::time::sleep(Duration::from_secs(settle)).await;
+        assert_eq!(process.effects.sources(), 0, "something is still owed");
+        check::live(&process).await;
+        let stopped = process.asked.stop(Duration::from_secs(5)).await;
+        assert_eq!((stopped.in_time, stopped.left), (true, 0), "everything leaves in time");
+        assert!(process.owed.stop(Duration::from_secs(5)).await.in_time);
+        check::stored(&process.world, process.clock.now()).await;
+    });
+}
+
+/// A running process.
+pub(super) struct Process<S: Scenario> {
+    pub(super) world: Rc<RefCell<World<S>>>,
+    pub(super) asked: Registry<S::Asked>,
+    pub(super) owed: Registry<S::Owed>,
+    pub(super) effects: Arc<Effects>,
+    clock: Arc<RuntimeClock>,
+}
+
+/// Starts a process, runs `body` in it, and drops all of it.
+fn live<S: Scenario>(world: &Rc<RefCell<World<S>>>, body: impl AsyncFnOnce(Process<S>)) {
+    let runner = System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    });
+    runner.block_on(async {
+        // The next machine's clock is not quite this one's: it may be behind.
+        let behind = world.borrow_mut().rng.random_range(0..3);
+        let clock = Arc::new(RuntimeClock::starting(world.borrow().now.plus_seconds(-behind)));
+        let process = start(Rc::clone(world), Arc::clone(&clock)).await;
+        body(process).await;
+        let mut world = world.borrow_mut();
+        world.now = clock.now();
+        let unanswered = std::mem::take(&mut world.open);
+        world.unanswered.extend(unanswered);
+    });
+}
+
+async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, clock: Arc<RuntimeClock>) -> Process<S> {
+    let journal: Arc<dyn Journal> = Arc::clone(&world.borrow().store) as Arc<dyn Journal>;
+    let router = Router::new();
+    let effects = Effects::new(Arc::clone(&journal), router.clone());
+    let (for_asked, for_owed) = world.borrow().scenario.contexts();
+    let seed = world.borrow_mut().rng.next_u64();
+    let asked: Registry<S::Asked> = registry(seed, &journal, &clock, for_asked);
+    let owed: Registry<S::Owed> = registry(seed + 1, &journal, &clock, for_owed);
+    asked.deliver_through(Arc::clone(&effects));
+    owed.deliver_through(Arc::clone(&effects));
+    router.add(S::Asked::KIND, Arc::new(asked.clone()));
+    router.add(S::Owed::KIND, Arc::new(owed.clone()));
+    while effects.recover().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let timers = Timers::new(journal, Arc::clone(&clock) as Arc<dyn Clock>, router);
+    tokio::spawn(timers.run(Duration::from_secs(1)));
+    Process { world, asked, owed, effects, clock }
+}
+
+fn registry<E: Entity>(
+    seed: u64,
+    journal: &Arc<dyn Journal>,
+    clock: &Arc<RuntimeClock>,
+    context: E::Context,
+) -> Registry<E> {
+    let config = RegistryConfig {
+        arbiters: 0,
+        queue_per_entity: 16,
+        max_live: 4,
+        idle_after: Duration::from_secs(3),
+        snapshot_every_rows: 7,
+        ..RegistryConfig::default()
+    };
+    let bits = Mutex::new(StdRng::seed_from_u64(seed));
+    let entropy = move || {
+        let mut bytes = [0; 16];
+        bits.lock().unwrap().fill_bytes(&mut bytes);
+        bytes
+    };
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    Registry::with_entropy(config, Arc::clone(journal), clock, Arc::new(move |_| context.clone()), Arc::new(entropy))
+}
+
+/// From now on the store fails now and then; some lives are worse than others.
+fn faults<S: Scenario>(world: &mut World<S>) {
+    let mut rng = StdRng::seed_from_u64(world.rng.next_u64());
+    let bad = rng.random_range(0..25);
+    world.store.follow(move |operation| {
+        let time = Duration::from_millis(rng.random_range(1..4_000));
+        let short = Duration::from_millis(rng.random_range(1..40));
+        match (rng.random_range(0..100), operation) {
+            (roll, _) if roll >= bad => match rng.random_range(0..3) {
+                0 => Fault::None,
+                _ => Fault::Slow(short),
+            },
+            (roll, Operation::Append) => match roll % 5 {
+                0 => Fault::Unavailable,
+                1 | 2 => Fault::InDoubtDone(time),
+                3 => Fault::InDoubtLost(time),
+                _ => Fault::Slow(time),
+            },
+            (roll, _) if roll % 2 == 0 => Fault::Unavailable,
+            _ => Fault::Slow(time),
+        }
+    });
+}
+
+/// All clients, until nothing is left to ask.
+async fn clients<S: Scenario>(process: &Process<S>) {
+    let one = || async { while client(process).await {} };
+    futures_util::future::join_all((0..CLIENTS).map(|_| one())).await;
+}
+
+/// Asks one command until it is answered; `false` where there is none.
+async fn client<S: Scenario>(process: &Process<S>) -> bool {
+    let Some((intent, pause)) = next(&mut process.world.borrow_mut()) else { return false };
+    tokio::time::sleep(pause).await;
+    loop {
+        let twice = intent.request.id.is_some() && process.world.borrow_mut().rng.random_bool(0.2);
+        let ask = || process.asked.ask(&intent.entity, intent.request.clone());
+        let answer = if twice {
+            let (one, other) = tokio::join!(ask(), ask());
+            if let (Ok(one), Ok(other)) = (&one, &other) {
+                assert_eq!(one.outcome, other.outcome, "asked twice at once");
+                assert!(one.replayed != other.replayed || one.replayed, "decided twice");
+            }
+            one.or(other)
+        } else {
+            ask().await
+        };
+        match answer {
+            Ok(answer) => {
+                // What was answered is seen by whoever reads after it.
+                if let Ok(published) = process.asked.read(&intent.entity).await {
+                    assert!(published.seq >= answer.seq, "read less than was answered");
+                }
+                let mut world = process.world.borrow_mut();
+                let this = intent.request.id;
+                world.open.retain(|open| open.request.id != this);
+                if intent.request.id.is_some() {
+                    world.acknowledged.push(Acknowledged { intent, answer });
+                }
+                return true;
+            }
+            // Commands without an id are not repeated: they may have taken effect.
+            Err(_) if intent.request.id.is_none() => return true,
+            Err(AskError::Busy | AskError::Unavailable { .. } | AskError::Deadline) => {
+                let pause = process.world.borrow_mut().rng.random_range(5..500);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// What a client asks next: first what the last life left unanswered.
+fn next<S: Scenario>(world: &mut World<S>) -> Option<(Intent<S::Asked>, Duration)> {
+    let pause = Duration::from_millis(world.rng.random_range(0..1_500));
+    if let Some(intent) = world.unanswered.pop_front() {
+        world.open.push(intent.clone());
+        return Some((intent, pause));
+    }
+    world.unasked = world.unasked.checked_sub(1)?;
+    let ids = world.scenario.ids();
+    let entity = ids[world.rng.random_range(0..ids.len())].clone();
+    let (command, with_id) = world.scenario.command(&mut world.rng, &entity);
+    let id = with_id.then(|| CommandId::of("client", &world.unasked.to_string()));
+    let intent = Intent { entity, request: Request { id, print: [1; 16], command } };
+    if with_id {
+        world.open.push(intent.clone());
+    }
+    Some((intent, pause))
+}
+
+/// Every entity of a kind that the store knows.
+pub(super) async fn entities(store: &MemoryStore, kind: EntityKind) -> Vec<String> {
+    let keys = store.entities(kind, None, usize::MAX).await.unwrap();
+    keys.into_iter().map(|key| key.id.into()).collect()
+}
+
+/// All states of a kind, from all rows.
+pub(super) async fn states<E: Entity>(store: &MemoryStore) -> Vec<(String, replay::Fold<E>)> {
+    let mut states = Vec::new();
+    for id in entities(store, E::KIND).await {
+        let fold = replay::walk::<E>(store, &id, u64::MAX, |_, _, _, _| ()).await.unwrap();
+        states.push((id, fold));
+    }
+    states
+}
