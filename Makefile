@@ -30,8 +30,8 @@ replay: ## A real grocer's year through the server, compared with a second calcu
 replay-slice: ## The same for 20 households (part of `make test`)
 	@scripts/replay-slice.sh $(ARGS)
 
-openapi: ## Write docs/reference/openapi.json anew from the routes
-	@scripts/openapi.sh
+openapi: ## Write docs/reference/openapi.json and the other golden files anew
+	@ADAL_UPDATE=1 cargo test --locked -p adal --test it golden
 
 clean: ## Remove what was built and downloaded into this folder (never data/)
 	cargo clean
