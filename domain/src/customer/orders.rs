@@ -24,7 +24,7 @@ const MAX_KEPT_RETURNS: usize = 100;
 /// The row of an ended order's record, where the event needs it.
 pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
     let Command::Order(event) = command else { return Vec::new() };
-    if !matches!(event.fact, OrderFact::Returned { .. } | OrderFact::Weighed { .. } | OrderFact::Placed { .. }) {
+    if matches!(event.fact, OrderFact::Cancelled { .. }) {
         return Vec::new();
     }
     state
@@ -54,15 +54,17 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
             let record = draft.record(key, seq)?;
             same_lines(draft, &record, lines, *charged_by)?;
         }
-        // Nothing can come of an order that was cancelled before it was heard of.
-        (OrderFact::Placed { .. }, Some(_)) => {}
+        // Nothing can come of an order that was cancelled before it was heard of; the event is taken all the same.
+        (OrderFact::Placed { .. }, Some(_)) => return Ok(Reply::Order { changed: true }),
         (OrderFact::Weighed { lines }, None) => weigh_open(draft, event, lines)?,
         (OrderFact::Weighed { lines }, Some((FactKind::Completed, seq))) => {
             let record = draft.record(key, seq)?;
             weigh_ended(draft, record, event.at, lines)?;
         }
         (OrderFact::Completed { paid_minor }, None) => complete(draft, event, *paid_minor)?,
-        (OrderFact::Completed { .. }, Some((FactKind::Completed, _))) => {}
+        (OrderFact::Completed { paid_minor }, Some((FactKind::Completed, seq))) => {
+            same_paid(&event.order, draft.record(key, seq)?.paid_minor, *paid_minor)?;
+        }
         (OrderFact::Cancelled { by, after_picking }, None) => cancel(draft, event, *by, *after_picking)?,
         (OrderFact::Cancelled { .. }, Some((FactKind::Cancelled | FactKind::CancelledAfterPicking, _))) => {}
         (OrderFact::Returned { lines, refund_minor, .. }, None) => keep_return(draft, event, lines, *refund_minor)?,
@@ -232,8 +234,8 @@ fn weigh_ended(
 
 fn complete(draft: &mut Draft<'_>, event: &OrderEvent, paid_minor: i64) -> Result<(), Refusal> {
     let open = open(draft, &event.order);
-    if open.as_ref().is_some_and(|open| open.completed.is_some()) {
-        return Ok(());
+    if let Some((_, known)) = open.as_ref().and_then(|open| open.completed) {
+        return same_paid(&event.order, known, paid_minor);
     }
     if open.is_some_and(|open| open.placed.is_some()) {
         finish(draft, &event.order, event.at, paid_minor);
@@ -241,6 +243,15 @@ fn complete(draft: &mut Draft<'_>, event: &OrderEvent, paid_minor: i64) -> Resul
         draft.emit(Event::CompletionKept { order: event.order.clone(), at: event.at, paid_minor });
     }
     Ok(())
+}
+
+/// `completed` again: the same money says nothing new; the first one that arrived stands.
+fn same_paid(order: &OrderKey, known: i64, paid_minor: i64) -> Result<(), Refusal> {
+    if known == paid_minor {
+        return Ok(());
+    }
+    let detail = format!("paid_minor: order {order} was completed with {known} paid, not {paid_minor}");
+    Err(Refusal::new(Code::OrderEnded, detail))
 }
 
 /// Completes an order whose lines are known, then books the returns that waited for it.

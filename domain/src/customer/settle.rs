@@ -4,6 +4,8 @@
 //! the order in which it fell due, each entry as of its own moment. Only holds ask to be woken, so that their points are
 //! free again without anybody looking.
 
+use std::borrow::Cow;
+
 use super::{
     Context, Event, State,
     draft::Draft,
@@ -37,11 +39,16 @@ impl State {
     }
 
     /// The state with all that is due by `now`, and the events that bring it there.
+    ///
+    /// Borrowed, without a copy, where nothing is due: that is what most reads find.
     #[must_use]
-    pub fn settled(&self, context: &Context, now: Timestamp) -> (Self, Vec<Event>) {
+    pub fn settled(&self, context: &Context, now: Timestamp) -> (Cow<'_, Self>, Vec<Event>) {
+        if next(self, context, now, self.standing.updated.unwrap_or_default()).is_none() {
+            return (Cow::Borrowed(self), Vec::new());
+        }
         let mut draft = Draft::new(self, context, now, 0, [0; 16], &[]);
         settle(&mut draft, now);
-        (draft.state, draft.events)
+        (Cow::Owned(draft.state), draft.events)
     }
 }
 
@@ -58,7 +65,7 @@ enum What {
 /// Brings the draft to `until`.
 pub(super) fn settle(draft: &mut Draft<'_>, until: Timestamp) {
     let mut trust_from = draft.state.standing.updated.unwrap_or_default();
-    while let Some((at, what)) = next(draft, until, trust_from) {
+    while let Some((at, what)) = next(&draft.state, draft.context, until, trust_from) {
         match what {
             What::Expiry(day) => expire(draft, day, at),
             What::Activation(day) => activate(draft, day, at),
@@ -72,18 +79,18 @@ pub(super) fn settle(draft: &mut Draft<'_>, until: Timestamp) {
     }
 }
 
-fn next(draft: &Draft<'_>, until: Timestamp, trust_from: Timestamp) -> Option<(Timestamp, What)> {
-    let state = &draft.state;
-    let expiry = state.ledger.lots.first().map(|lot| (draft.start(lot.expires), What::Expiry(lot.expires)));
+fn next(state: &State, context: &Context, until: Timestamp, trust_from: Timestamp) -> Option<(Timestamp, What)> {
+    let start = |day| context.calendar.start(day);
+    let expiry = state.ledger.lots.first().map(|lot| (start(lot.expires), What::Expiry(lot.expires)));
     let activation = state
         .ledger
         .pending
         .iter()
         .map(|pending| pending.activates)
         .min()
-        .map(|day| (draft.start(day), What::Activation(day)));
-    let trust = next_trust_midnight(draft, trust_from).map(|at| (at, What::Trust));
-    let late = draft.context.policy.checkout.late_capture_hours * 3600;
+        .map(|day| (start(day), What::Activation(day)));
+    let trust = next_trust_midnight(state, context, trust_from).map(|at| (at, What::Trust));
+    let late = context.policy.checkout.late_capture_hours * 3600;
     let holds = state.holds.iter().enumerate().map(|(i, hold)| {
         if hold.expired {
             (hold.expires_at.plus_seconds(late), What::HoldForgotten(i))
@@ -95,22 +102,16 @@ fn next(draft: &Draft<'_>, until: Timestamp, trust_from: Timestamp) -> Option<(T
 }
 
 /// The first midnight after `from` at which a fact that counts against the customer leaves its window.
-fn next_trust_midnight(draft: &Draft<'_>, from: Timestamp) -> Option<Timestamp> {
-    let policy = &draft.context.policy.trust;
-    let cancelled = draft
-        .state
+fn next_trust_midnight(state: &State, context: &Context, from: Timestamp) -> Option<Timestamp> {
+    let (policy, calendar) = (&context.policy.trust, &context.calendar);
+    let cancelled = state
         .facts
         .iter()
         .filter(|fact| fact.kind() == FactKind::CancelledAfterPicking)
-        .map(|fact| draft.day(fact.at()).plus(policy.window_days));
-    let flags = draft
-        .state
-        .standing
-        .flags
-        .iter()
-        .filter_map(|flag| flag.confirmed_at)
-        .map(|at| draft.day(at).plus(policy.flag_days));
-    cancelled.chain(flags).map(|day| draft.start(day)).filter(|at| *at > from).min()
+        .map(|fact| calendar.day(fact.at()).plus(policy.window_days));
+    let confirmed = state.standing.flags.iter().filter_map(|flag| flag.confirmed_at);
+    let flags = confirmed.map(|at| calendar.day(at).plus(policy.flag_days));
+    cancelled.chain(flags).map(|day| calendar.start(day)).filter(|at| *at > from).min()
 }
 
 fn expire(draft: &mut Draft<'_>, day: Day, at: Timestamp) {
