@@ -24,6 +24,8 @@ pub const FORMAT: i64 = 1;
 const APPLICATION: i64 = 0x4164_616C;
 /// The tables.
 pub(super) const SCHEMA: &str = include_str!("schema.sql");
+/// Bytes in a page: SQLite's default, and the file system's. Set when the file is made, and never changed.
+const PAGE: u64 = 4096;
 /// How long a connection waits for another process (the CLI beside a server) before it is told "busy".
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -102,6 +104,18 @@ pub(super) fn writer(config: &SqliteConfig, path: &Path, create: bool) -> Result
             what: format!("it is empty or gone, while its log {} has {wal_bytes} bytes", wal.display()),
         });
     }
+    if (1..512).contains(&bytes) {
+        // SQLite takes what is too short for a page as an empty file, and would write over it.
+        return Err(OpenError::Damaged { path: path.to_owned(), what: format!("it has {bytes} bytes only") });
+    }
+    // With a log (or a rollback journal) a page that was being written when the machine stopped is made good from there.
+    // Without, SQLite would fill what is missing of the last page with zeros.
+    if wal_bytes == 0 && !bytes.is_multiple_of(PAGE) && !beside(path, "-journal").exists() {
+        return Err(OpenError::Damaged {
+            path: path.to_owned(),
+            what: format!("it ends within a page, at {bytes} bytes"),
+        });
+    }
     if bytes == 0 && !create {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
@@ -141,7 +155,7 @@ fn connect(path: &Path, create: bool, read_only: bool) -> rusqlite::Result<Conne
 /// journal: a crash leaves an empty file or a whole one, and the numbers stand in the file itself and not in its log.
 fn make(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
-        "PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; {SCHEMA}
+        "PRAGMA page_size = {PAGE}; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; {SCHEMA}
          PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
     ))?;
     let mut insert = conn.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
@@ -255,7 +269,7 @@ fn settings(conn: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA wal_autocheckpoint = {};
          PRAGMA journal_size_limit = {};",
         config.checkpoint_pages,
-        u64::from(config.checkpoint_pages) * 4096 * 2
+        u64::from(config.checkpoint_pages) * PAGE * 2
     ))
 }
 

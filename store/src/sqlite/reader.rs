@@ -5,7 +5,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -40,18 +40,18 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Opens the connections and starts the threads.
-    pub(super) fn start(config: &SqliteConfig, path: &PathBuf) -> Result<(Self, Vec<JoinHandle<()>>), OpenError> {
+    pub(super) fn start(config: &SqliteConfig, path: &Path) -> Result<(Self, Vec<JoinHandle<()>>), OpenError> {
         let count = config.readers.max(1);
         let (queue, jobs) = sync_channel(count.saturating_mul(QUEUE_PER_READER));
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
             let conn = open::reader(config, path).map_err(|e| open::judge(path, "cannot open for reading", e))?;
-            let (jobs, config, file) = (Arc::clone(&jobs), config.clone(), path.clone());
+            let (jobs, config, file) = (Arc::clone(&jobs), config.clone(), path.to_owned());
             let thread = std::thread::Builder::new()
                 .name(format!("adal-read-{number}"))
                 .spawn(move || serve(conn, &jobs, &config, &file))
-                .map_err(|source| OpenError::Io { path: path.clone(), what: "cannot start a thread", source })?;
+                .map_err(|source| OpenError::Io { path: path.to_owned(), what: "cannot start a thread", source })?;
             threads.push(thread);
         }
         metrics::describe_counter!("adal_store_reads_total", "Reads that the store was asked for");
@@ -86,7 +86,7 @@ impl Readers {
     }
 }
 
-fn serve(conn: Connection, jobs: &Mutex<Receiver<Job>>, config: &SqliteConfig, path: &PathBuf) {
+fn serve(conn: Connection, jobs: &Mutex<Receiver<Job>>, config: &SqliteConfig, path: &Path) {
     let mut conn = Some(conn);
     loop {
         // The threads wait for each other here: one waits for a job, the others for the lock.

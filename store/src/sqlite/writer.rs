@@ -198,7 +198,7 @@ impl Writer {
         let mut other = None;
         while let Some(command) = next {
             match command {
-                Command::Write(item) => batch.push(item),
+                Command::Write(item) => batch.push(*item),
                 command => {
                     // Something that is no write ends the batch, so that order is kept.
                     other = Some(command);
@@ -236,7 +236,7 @@ impl Writer {
     }
 
     /// Commits a batch and answers it.
-    fn batch(&mut self, items: Vec<Box<Item>>) {
+    fn batch(&mut self, items: Vec<Item>) {
         let answers = self.commit_or_explain(&items);
         for (item, answer) in items.into_iter().zip(answers) {
             // Whoever asked may have gone. What was done stays done.
@@ -244,7 +244,7 @@ impl Writer {
         }
     }
 
-    fn commit_or_explain(&mut self, items: &[Box<Item>]) -> Vec<Answer> {
+    fn commit_or_explain(&mut self, items: &[Item]) -> Vec<Answer> {
         let all = |error: &StoreError| items.iter().map(|_| Err(error.clone())).collect::<Vec<Answer>>();
         if let Some(what) = &self.damaged {
             return all(&StoreError::Corrupt(Arc::clone(what)));
@@ -283,7 +283,7 @@ impl Writer {
     }
 
     /// One transaction, its fsync included.
-    fn transaction(&mut self, items: &[Box<Item>]) -> Result<Vec<Answer>, Failed> {
+    fn transaction(&mut self, items: &[Item]) -> Result<Vec<Answer>, Failed> {
         let started = now();
         self.ensure_open().map_err(Failed::Before)?;
         let Some(conn) = self.conn.as_ref() else { return Ok(Vec::new()) };
@@ -355,7 +355,7 @@ impl Writer {
     }
 
     /// Finds out what became of a batch whose commit failed. See the module.
-    fn settle(&mut self, items: &[Box<Item>], error: &rusqlite::Error) -> Vec<Answer> {
+    fn settle(&mut self, items: &[Item], error: &rusqlite::Error) -> Vec<Answer> {
         tracing::error!(%error, rows = items.len(), "a commit failed; finding out what is in the file");
         self.fall_ill(error);
         self.reopen();
@@ -380,7 +380,7 @@ impl Writer {
             // Everything else may be repeated without harm, whatever became of it.
             _ => Err(refused(error)),
         };
-        items.iter().map(|item| answer(item)).collect()
+        items.iter().map(answer).collect()
     }
 
     fn ensure_open(&mut self) -> rusqlite::Result<()> {

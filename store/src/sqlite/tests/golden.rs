@@ -1,1 +1,142 @@
-//! t
+//! The stored form: files of every format ever released stay readable, and this one does not change by accident.
+
+use std::path::{Path, PathBuf};
+
+use adal_actors::ports::{Append, Journal, Opened, StoredRow, StoredSnapshot, Views};
+use adal_domain::{
+    entity::{Effect, EntityKey, EntityKind, View},
+    time::Timestamp,
+};
+
+use super::Folder;
+use crate::{
+    conformance::{customer, write},
+    sqlite::{ApiKeyRecord, Depth, SqliteStore, open, queries},
+};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/format-1").join(name)
+}
+
+fn guest() -> EntityKey {
+    EntityKey::new(EntityKind::Guest, "гость/1")
+}
+
+/// {"v": 1, "n": seq} as MessagePack, by hand.
+fn body(seq: u8) -> Vec<u8> {
+    vec![0x82, 0xa1, b'v', 0x01, 0xa1, b'n', seq]
+}
+
+fn row(seq: u8) -> StoredRow {
+    StoredRow { seq: seq.into(), at: Timestamp(1_795_000_000_000_000 + i64::from(seq)), format: 1, body: body(seq) }
+}
+
+fn content() -> Vec<Append> {
+    let one = |entity: EntityKey, seq| Append { entity, row: row(seq), views: vec![], wake: None, effects: vec![] };
+    let mut all = vec![one(customer("c1"), 1), one(customer("c1"), 2), one(customer("c1"), 3), one(guest(), 1)];
+    all[0].views = vec![write(View::CardByBarcode, "2000000000015", "", Some("c1"))];
+    all[1].views = vec![write(View::Signal, "2026-11-18 c1", "velocity", Some("odd"))];
+    all[2].wake = Some(Timestamp(1_795_000_060_000_000));
+    all[3].effects = vec![Effect { target: customer("c1"), command: body(0) }];
+    all[3].row.body = vec![0xc0; 10_000];
+    all
+}
+
+fn snapshot() -> StoredSnapshot {
+    StoredSnapshot { seq: 2, format: 1, body: body(2) }
+}
+
+fn api_key() -> ApiKeyRecord {
+    ApiKeyRecord {
+        id: "till-1".into(),
+        hash: [0xab; 32],
+        role: "pos".into(),
+        shop: Some("shop-1".into()),
+        created_at: Timestamp(1_795_000_000_000_000),
+        revoked_at: Some(Timestamp(1_795_000_000_000_001)),
+        label: Some("the first till".into()),
+    }
+}
+
+#[tokio::test]
+async fn the_golden_file_of_format_1_is_read_and_written_on() {
+    let folder = Folder::new();
+    std::fs::copy(golden("store.sqlite"), folder.path("store.db")).unwrap();
+    let store = folder.open();
+    let opened = Journal::open(&store, &customer("c1")).await.unwrap();
+    assert_eq!(opened, Opened { snapshot: Some(snapshot()), rows: vec![row(3)] });
+    assert_eq!(store.rows(&customer("c1"), 1, 9, 9, false).await.unwrap(), [row(1), row(2), row(3)]);
+    assert_eq!(Journal::open(&store, &guest()).await.unwrap().rows, [content().remove(3).row]);
+    let card = store.get(View::CardByBarcode, "2000000000015").await.unwrap().unwrap();
+    assert_eq!((card.entity, card.value), (customer("c1"), b"c1".to_vec()));
+    assert_eq!(store.list(View::Signal, Some("velocity"), None, 9).await.unwrap().len(), 1);
+    let due = store.due(Timestamp(i64::MAX), 9).await.unwrap();
+    assert_eq!(due, [(Timestamp(1_795_000_060_000_000), customer("c1"))]);
+    let owed = store.owed(None, 9).await.unwrap();
+    assert_eq!((owed.len(), &owed[0].source, &owed[0].effect.command), (1, &guest(), &body(0)));
+    assert_eq!(store.list_api_keys().await.unwrap(), [api_key()]);
+    assert!(store.check_file(Depth::Full).await.unwrap().is_sound());
+    let next = Append { entity: customer("c1"), row: row(4), views: vec![], wake: None, effects: vec![] };
+    store.append(next).await.unwrap();
+    assert_eq!(Journal::open(&store, &customer("c1")).await.unwrap().rows, [row(3), row(4)]);
+}
+
+#[tokio::test]
+async fn the_tables_are_those_of_the_golden_schema() {
+    let folder = Folder::new();
+    folder.open().close().unwrap();
+    let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
+    let found = open::schema_of(&conn).unwrap().join("\n") + "\n";
+    let expected = std::fs::read_to_string(golden("schema.txt")).unwrap();
+    assert_eq!(found, expected, "a change of the tables is a new format: raise FORMAT and migrate");
+}
+
+/// Every query of a cold open and of the loops finds its rows by an index, and never goes through a table.
+#[tokio::test]
+async fn no_query_of_the_store_scans_a_table() {
+    let folder = Folder::new();
+    folder.open().close().unwrap();
+    let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
+    let views = [(None, None), (None, Some("k")), (Some("f"), None), (Some("f"), Some("k"))];
+    let views = views.map(|(filter, before)| queries::views_sql(filter, before));
+    let mut all = vec![
+        "SELECT num, wake, snapshot FROM entity WHERE kind = ?1 AND id = ?2",
+        "SELECT max(position) FROM journal WHERE position BETWEEN ?1 AND ?2",
+        "SELECT position, at, format, sum, body FROM journal WHERE position BETWEEN ?1 AND ?2 ORDER BY position",
+        "SELECT wake, kind, id FROM entity WHERE wake IS NOT NULL AND wake <= ?1 ORDER BY wake, kind, id LIMIT ?2",
+        "SELECT id FROM entity WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        "SELECT kind FROM outbox WHERE (kind, id, seq, idx) > (?1, ?2, ?3, ?4) ORDER BY kind, id, seq, idx LIMIT ?5",
+    ];
+    all.extend(views.iter().map(String::as_str));
+    for sql in all {
+        let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = plan.parameter_count();
+        let steps: Vec<String> = plan
+            .query_map(rusqlite::params_from_iter(vec![1; count]), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let plan = steps.join("; ");
+        assert!(plan.contains("SEARCH") && !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+        assert!(!sql.contains("AND filter") || plan.contains("view_filter"), "{sql}: {plan}");
+    }
+}
+
+/// `cargo test -p adal-store -- --ignored write_the_golden_files`: once per format, never again for a released one.
+#[tokio::test]
+#[ignore = "writes the golden files"]
+async fn write_the_golden_files() {
+    let folder = Folder::new();
+    let store: SqliteStore = folder.open();
+    for one in content() {
+        store.append(one).await.unwrap();
+    }
+    store.snapshot(&customer("c1"), snapshot()).await.unwrap();
+    store.put_api_key(api_key()).await.unwrap();
+    std::fs::create_dir_all(golden("")).unwrap();
+    let to = folder.path("copy");
+    store.backup(&to).await.unwrap();
+    std::fs::copy(to, golden("store.sqlite")).unwrap();
+    let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
+    std::fs::write(golden("schema.txt"), open::schema_of(&conn).unwrap().join("\n") + "\n").unwrap();
+}
