@@ -151,14 +151,27 @@ pub async fn walk<E: Entity>(
     journal: &dyn Journal,
     id: &str,
     to_seq: u64,
-    mut seen: impl FnMut(&StoredRow, &E::State, &E::Event, u32),
+    seen: impl FnMut(&StoredRow, &E::State, &E::Event, u32),
+) -> Result<Fold<E>, StoreError> {
+    pages(journal, id, to_seq, seen, |_| ()).await
+}
+
+/// [`walk`], that also shows the state after each row: what decisions leave, as against what stands between two events
+/// of one decision.
+async fn pages<E: Entity>(
+    journal: &dyn Journal,
+    id: &str,
+    to_seq: u64,
+    mut event: impl FnMut(&StoredRow, &E::State, &E::Event, u32),
+    mut row: impl FnMut(&Published<E>),
 ) -> Result<Fold<E>, StoreError> {
     let key = EntityKey::new(E::KIND, id);
     let mut fold = Fold::<E>::new(id);
     while fold.head.seq < to_seq {
         let page = journal.rows(&key, fold.head.seq + 1, to_seq, PAGE, false).await?;
         for stored in &page {
-            fold.step(stored, |state, event, index| seen(stored, state, event, index))?;
+            fold.step(stored, |state, one, index| event(stored, state, one, index))?;
+            row(&fold.head);
         }
         if page.len() < PAGE {
             break;
@@ -175,32 +188,30 @@ pub async fn past_state<E: Entity>(journal: &dyn Journal, id: &str, seq: u64) ->
     walk::<E>(journal, id, seq, |_, _, _, _| ()).await.map(|fold| fold.head)
 }
 
-/// An invariant that does not hold after an event.
+/// An invariant that does not hold after a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// The row.
     pub seq: u64,
-    /// The event's index in it.
-    pub index: u32,
     /// The invariant's name.
     pub invariant: &'static str,
 }
 
-/// What `adal check` finds in an entity's journal: every invariant that does not hold after some event (the first
+/// What `adal check` finds in an entity's journal: every invariant that does not hold after some row (the first
 /// `limit` of them). That the rows can be read and have no gap is checked on the way.
 ///
 /// # Errors
 /// As [`walk`].
 pub async fn check<E: Entity>(journal: &dyn Journal, id: &str, limit: usize) -> Result<Vec<Broken>, StoreError> {
     let mut broken = Vec::new();
-    walk::<E>(journal, id, u64::MAX, |stored, state, _, index| {
-        for invariant in E::broken_invariants(state) {
+    let after_row = |head: &Published<E>| {
+        for invariant in E::broken_invariants(&head.state) {
             if broken.len() < limit {
-                broken.push(Broken { seq: stored.seq, index, invariant });
+                broken.push(Broken { seq: head.seq, invariant });
             }
         }
-    })
-    .await?;
+    };
+    pages::<E>(journal, id, u64::MAX, |_, _, _, _| (), after_row).await?;
     Ok(broken)
 }
 

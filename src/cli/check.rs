@@ -1,6 +1,5 @@
 //! `adal check`: whether the store is sound. The file first (every page and checksum), then every entity: its rows are
-//! replayed from the first, and the invariants are tested after every event; then what is derived (views, timers) is
-//! compared with what the journal says.
+//! replayed from the first, and the invariants are tested after every row.
 
 use std::{path::Path, process::ExitCode};
 
@@ -101,7 +100,7 @@ async fn entity<E: Entity>(store: &SqliteStore, key: &EntityKey, report: &mut Re
     match replay::check::<E>(store, &key.id, PER_ENTITY).await {
         Ok(broken) => {
             for one in broken {
-                report.problem(format!("{key}: row {}, event {}: {}", one.seq, one.index, one.invariant));
+                report.problem(format!("{key}: row {}: {}", one.seq, one.invariant));
             }
         }
         Err(StoreError::Corrupt(what)) => report.problem(format!("{key}: {what}")),

@@ -10,6 +10,7 @@
 //! [`Scenario`].
 
 mod check;
+mod customers;
 pub(crate) mod ledger;
 mod scenario;
 mod world;
@@ -17,7 +18,7 @@ mod world;
 use adal_domain::{entity::Entity, time::Timestamp};
 use rand::rngs::StdRng;
 
-use crate::ask::Published;
+use crate::{ask::Published, row::Outcome};
 
 /// What is simulated: clients that ask `Asked`, whose effects go to `Owed` (and back).
 pub(crate) trait Scenario: 'static {
@@ -30,6 +31,10 @@ pub(crate) trait Scenario: 'static {
     fn ids(&self) -> Vec<String>;
     /// The next command of a client for the entity `id`; with an id if `true`.
     fn command(&self, rng: &mut StdRng, id: &str) -> (<Self::Asked as Entity>::Command, bool);
+    /// A client was answered: what it learned may shape its next commands.
+    fn learn(&self, id: &str, outcome: &Outcome<Self::Asked>) {
+        let _ = (id, outcome);
+    }
     /// Policy and flags.
     fn contexts(&self) -> (<Self::Asked as Entity>::Context, <Self::Owed as Entity>::Context);
     /// How long after the last command every timer has fired, in seconds.

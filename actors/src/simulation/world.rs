@@ -228,6 +228,7 @@ async fn client<S: Scenario>(process: &Process<S>) -> bool {
                 let mut world = process.world.borrow_mut();
                 let this = intent.request.id;
                 world.open.retain(|open| open.request.id != this);
+                world.scenario.learn(&intent.entity, &answer.outcome);
                 if intent.request.id.is_some() {
                     world.acknowledged.push(Acknowledged { intent, answer });
                 }
