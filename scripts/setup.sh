@@ -28,6 +28,7 @@ if [ "$purpose" = test ]; then
 else
     have zbarimg || wished+=(zbar-tools)
     have curl || wished+=(curl)
+    have jq || wished+=(jq)
 fi
 
 as_root() {
