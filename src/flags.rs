@@ -58,7 +58,8 @@ mod tests {
     }
 
     fn on(share: u8) -> Vec<usize> {
-        (0..10_000).filter(|n| flags(share).enabled(Flag::LoyaltyBurn, &format!("c{n}"))).collect()
+        let flags = flags(share);
+        (0..10_000).filter(|n| flags.enabled(Flag::LoyaltyBurn, &format!("c{n}"))).collect()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `adal check`: whether the store is sound. The file first (every page and checksum), then every entity: its rows are
-//! replayed from the first, and the invariants are tested after every row.
+//! replayed from the first, and the invariants are tested after every row. Where no server runs, views and timers are
+//! compared with what the journal says of them.
 
 use std::{path::Path, process::ExitCode};
 
@@ -12,10 +13,10 @@ use adal_domain::{
     customer::{Customer, Guest},
     entity::{Entity, EntityKey, EntityKind},
 };
-use adal_store::sqlite::{Depth, SqliteStore};
+use adal_store::sqlite::{Depth, OpenError, SqliteStore};
 use serde::Serialize;
 
-use super::{Done, block_on, print_json};
+use super::{Done, block_on, print_json, views};
 use crate::config::Config;
 
 /// How many findings are told of each entity, and of all.
@@ -33,6 +34,8 @@ pub struct Report {
     pub entities: u64,
     /// Journal rows in the file.
     pub rows: u64,
+    /// Whether views and timers were compared with the journal: not beside a running server, which changes both.
+    pub derived_compared: bool,
     /// How many problems there are.
     pub found: u64,
     /// The first of them, for a person.
@@ -53,9 +56,13 @@ pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
     if !Path::new(&settings.path).exists() {
         return Err(format!("{}: there is no store here", settings.path.display()).into());
     }
-    let store = SqliteStore::open_shared(settings)?;
+    let (store, alone) = match SqliteStore::open(settings.clone()) {
+        Ok(store) => (store, true),
+        Err(OpenError::Locked { .. }) => (SqliteStore::open_shared(settings)?, false),
+        Err(error) => return Err(error.into()),
+    };
     let depth = if full { Depth::Full } else { Depth::Quick };
-    let report = block_on(check(&store, depth))??;
+    let report = block_on(check(&store, depth, alone))??;
     store.close()?;
     if json {
         print_json(&report)?;
@@ -63,20 +70,31 @@ pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
         report.problems.iter().for_each(|problem| println!("{problem}"));
         let verdict = if report.sound { "sound".to_owned() } else { format!("{} problems", report.found) };
         println!("{verdict}: {} entities, {} rows", report.entities, report.rows);
+        if !report.derived_compared {
+            println!("views and timers were not compared with the journal");
+        }
     }
     Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Checks a store.
+/// Checks a store; `alone`: no server has it, so that what is derived can be compared with the journal.
 ///
 /// # Errors
 /// Where it cannot be read at all; damage is what the report is for.
-pub async fn check(store: &SqliteStore, depth: Depth) -> Result<Report, StoreError> {
+pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Report, StoreError> {
     let file = store.check_file(depth).await?;
     let mut report = Report { rows: file.rows, found: file.found, problems: file.problems, ..Report::default() };
     entities::<Catalogue>(store, &mut report).await?;
     entities::<Customer>(store, &mut report).await?;
     entities::<Guest>(store, &mut report).await?;
+    // With damaged rows there is nothing to compare with.
+    if alone && report.found == 0 {
+        let different = views::compare_all(store).await?;
+        report.derived_compared = true;
+        if different > 0 {
+            report.problem(format!("{different} rows of views or timers are not what the journal says: `adal views rebuild`"));
+        }
+    }
     report.sound = report.found == 0;
     Ok(report)
 }

@@ -6,7 +6,7 @@
 mod backup;
 mod check;
 mod keys;
-mod serve;
+pub(crate) mod serve;
 mod views;
 
 use std::{

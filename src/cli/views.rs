@@ -40,11 +40,23 @@ pub(super) fn rebuild(config: &Config, json: bool) -> Done {
 /// # Errors
 /// Where the journal cannot be read or the store not written; what stood there then stays.
 pub async fn rebuild_all(store: &SqliteStore) -> Result<RebuildReport, StoreError> {
+    derived(store).await?.finish().await
+}
+
+/// In how many rows the views and timers that stand differ from what the journal says.
+///
+/// # Errors
+/// As [`rebuild_all`].
+pub async fn compare_all(store: &SqliteStore) -> Result<u64, StoreError> {
+    Ok(derived(store).await?.compare().await?.different)
+}
+
+async fn derived(store: &SqliteStore) -> Result<DerivedRebuild, StoreError> {
     let session = store.begin_rebuild(Derived { views: true, timers: true, outbox: false }).await?;
     kind::<Catalogue>(store, &session).await?;
     kind::<Customer>(store, &session).await?;
     kind::<Guest>(store, &session).await?;
-    session.finish().await
+    Ok(session)
 }
 
 async fn kind<E: Entity>(store: &SqliteStore, session: &DerivedRebuild) -> Result<(), StoreError> {

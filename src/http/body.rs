@@ -188,13 +188,27 @@ pub(crate) fn typed<T: DeserializeOwned>(tree: &Value) -> Result<T, Problem> {
     let tracked = serde_path_to_error::Deserializer::new(tree, &mut track);
     let value = serde_ignored::deserialize(tracked, |path| {
         if unknown.len() < 20 {
-            unknown.push(path.to_string().replace(".?", ""));
+            unknown.push(written(&path));
         }
     });
     match value {
         Ok(value) if unknown.is_empty() => Ok(value),
         Ok(_) => Err(Problem::new(Code::UnknownField, format!("unknown: {}", unknown.join(", ")))),
         Err(error) => Err(refuse(&track.path().to_string(), &error.to_string())),
+    }
+}
+
+/// A place in a body, written like the paths of other errors: `lines[0].quantity`.
+fn written(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", written(parent)),
+        Path::Map { parent, key } => match written(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => written(parent),
     }
 }
 
@@ -217,7 +231,7 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     let mut track = serde_path_to_error::Track::new();
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text.as_bytes()));
     let tracked = serde_path_to_error::Deserializer::new(pairs, &mut track);
-    let value = serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()));
+    let value = serde_ignored::deserialize(tracked, |path| unknown.push(written(&path)));
     match value {
         Ok(value) if unknown.is_empty() => Ok(value),
         Ok(_) => Err(Problem::new(Code::UnknownField, format!("unknown parameters: {}", unknown.join(", ")))),

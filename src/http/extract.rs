@@ -162,6 +162,7 @@ fn forbidden(detail: &str) -> Problem {
 }
 
 fn unauthenticated(detail: &str) -> Problem {
+    metrics::counter!("adal_auth_refused_total").increment(1);
     Problem::new(Code::Unauthenticated, detail)
 }
 
@@ -188,10 +189,10 @@ fn authenticate(req: &HttpRequest) -> Result<Principal, Problem> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(|| unauthenticated("Authorization: must be Bearer and a service key or a customer's token"))?;
-    let principal = app.auth.authenticate(token, app.now()).ok_or_else(|| {
-        metrics::counter!("adal_auth_refused_total").increment(1);
-        unauthenticated("the credential is unknown, revoked, expired or forged")
-    })?;
+    let principal = app
+        .auth
+        .authenticate(token, app.now())
+        .ok_or_else(|| unauthenticated("the credential is unknown, revoked, expired or forged"))?;
     edge::note_principal(req, &principal);
     app.limits.admit(req, &principal)?;
     Ok(principal)
