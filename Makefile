@@ -18,7 +18,7 @@ demo: ## Set up, build, and run a shop with keys and commands to paste
 test: ## All tests; the last line is "N passed, N failed"
 	@scripts/test.sh $(ARGS)
 
-check: ## Format, lints, licences and sources, documentation
+check: ## Format, documents, lints, licences and sources, rustdoc
 	@scripts/check.sh
 
 bench: ## The benchmarks, each against a limit measured in the same run
