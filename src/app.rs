@@ -14,9 +14,10 @@ use adal_actors::{
     ports::{Clock, Flags, Journal, StoreError, Views},
 };
 use adal_domain::{
+    card::Barcode,
     catalogue::{Catalogue, MAIN},
     customer::{Context, Customer, Guest},
-    entity::EntityKind,
+    entity::{EntityKind, View},
     flags::Flag,
     policy::Policy,
     qr::KeyRing,
@@ -124,6 +125,20 @@ impl InForce {
 }
 
 impl App {
+    /// A random barcode that no card has now. Among ten thousand million numbers a random one is taken soon enough (of a
+    /// million cards, once in fifty); that two requests draw the same free one at the same moment is not to be expected.
+    ///
+    /// # Errors
+    /// Where the view cannot be read.
+    pub async fn free_barcode(&self) -> Result<Barcode, StoreError> {
+        loop {
+            let barcode = Barcode::of_number(rand::random());
+            if self.views.get(View::CardByBarcode, &barcode.to_string()).await?.is_none() {
+                return Ok(barcode);
+            }
+        }
+    }
+
     /// Brings everything up but the HTTP server. Within an actix `System`; waits for the disk.
     ///
     /// # Errors
@@ -264,7 +279,11 @@ impl App {
         let catalogue = self.catalogue.stop(left()).await;
         for (kind, stopped) in [("customer", customers), ("guest", guests), ("catalogue", catalogue)] {
             if !stopped.in_time {
-                tracing::warn!(kind, left = stopped.left, "not all entities ended in time; nothing acknowledged is lost");
+                tracing::warn!(
+                    kind,
+                    left = stopped.left,
+                    "not all entities ended in time; nothing acknowledged is lost"
+                );
             }
         }
         let store = self.store.clone();

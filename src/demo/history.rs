@@ -79,7 +79,7 @@ pub(super) async fn make(app: &App) -> Result<(), Box<dyn Error>> {
 
 /// A card; the same one where there is one.
 pub(super) async fn issue(app: &App, customer: &CustomerId, since: Option<Timestamp>) -> Result<(), Box<dyn Error>> {
-    send(app, customer, "card", Command::IssueCard { since }).await
+    send(app, customer, "card", Command::IssueCard { since, barcode: None }).await
 }
 
 /// One order, from placed to completed, an hour and a half apart.
@@ -140,13 +140,7 @@ async fn tell(app: &App, customer: &CustomerId, story: Story, now: Timestamp) ->
     Ok(())
 }
 
-async fn fact(
-    app: &App,
-    customer: &CustomerId,
-    order: &str,
-    at: Timestamp,
-    fact: Value,
-) -> Result<(), Box<dyn Error>> {
+async fn fact(app: &App, customer: &CustomerId, order: &str, at: Timestamp, fact: Value) -> Result<(), Box<dyn Error>> {
     let name = format!("{order} {}", fact["type"]);
     let fact: OrderFact = serde_json::from_value(fact)?;
     let order = OrderKey { shop_id: ShopId::new(SHOP)?, order_id: OrderId::new(&format!("{customer}-{order}"))? };

@@ -110,7 +110,7 @@ impl Scenario for Shoppers {
         let asked = carded.entry(id.to_owned()).or_default();
         *asked += 1;
         if *asked == 1 {
-            return (Command::IssueCard { since: None }, true);
+            return (Command::IssueCard { since: None, barcode: None }, true);
         }
         let mut holds = self.holds.borrow_mut();
         let held = holds.iter().position(|(owner, _)| owner == id);
@@ -125,7 +125,9 @@ impl Scenario for Shoppers {
                 lines: None,
             },
             (34..40, Some(held)) => Command::Release { hold_id: holds.swap_remove(held).1 },
-            (40..43, _) => Command::ChangeCard { change: CardChange::Reissue, reason: "lost".to_owned(), by: by() },
+            (40..43, _) => {
+                Command::ChangeCard { change: CardChange::Reissue, barcode: None, reason: "lost".to_owned(), by: by() }
+            }
             (43..46, _) => Command::Wake,
             _ => order_event(rng),
         };

@@ -21,14 +21,18 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
     }
 }
 
-pub(super) fn issue(draft: &mut Draft<'_>, since: Option<Timestamp>) -> Result<Reply, Refusal> {
+pub(super) fn issue(
+    draft: &mut Draft<'_>,
+    since: Option<Timestamp>,
+    proposed: Option<Barcode>,
+) -> Result<Reply, Refusal> {
     let now = draft.now;
     if since.is_some_and(|since| since > now) {
         return Err(Refusal::new(Code::InvalidField, "since: must not lie in the future"));
     }
     let created = draft.state.card.is_none();
     if created {
-        let barcode = Barcode::of_number(number(draft.entropy));
+        let barcode = proposed.unwrap_or_else(|| Barcode::of_number(number(draft.entropy)));
         draft.emit(Event::CardIssued { barcode, since: since.unwrap_or(now), at: now });
     }
     reply(draft, created)
@@ -51,7 +55,13 @@ pub(super) fn not_found(id: &str) -> Refusal {
     Refusal::new(Code::CardNotFound, format!("customer {id} has no card"))
 }
 
-pub(super) fn change(draft: &mut Draft<'_>, change: CardChange, reason: &str, by: &Actor) -> Result<Reply, Refusal> {
+pub(super) fn change(
+    draft: &mut Draft<'_>,
+    change: CardChange,
+    proposed: Option<Barcode>,
+    reason: &str,
+    by: &Actor,
+) -> Result<Reply, Refusal> {
     check_reason(reason)?;
     let now = draft.now;
     settle::settle(draft, now);
@@ -69,16 +79,16 @@ pub(super) fn change(draft: &mut Draft<'_>, change: CardChange, reason: &str, by
         _ => {}
     }
     let reissue = change == CardChange::Reissue;
-    let barcodes = reissue.then(|| (card.barcode, another(card.barcode, draft.entropy)));
+    let barcodes = reissue.then(|| (card.barcode, another(card.barcode, proposed, draft.entropy)));
     let burns_from = reissue.then(|| now.plus_seconds(draft.context.policy.loyalty.reissue_wait_hours * 3600));
     let (reason, by) = (reason.into(), by.clone());
     draft.emit(Event::CardChanged { change, reason, by, at: now, barcodes, burns_from });
     reply(draft, false)
 }
 
-/// A random barcode that is not `old`.
-fn another(old: Barcode, entropy: [u8; 16]) -> Barcode {
-    let new = Barcode::of_number(number(entropy));
+/// A barcode that is not `old`: the one proposed, or a random one.
+fn another(old: Barcode, proposed: Option<Barcode>, entropy: [u8; 16]) -> Barcode {
+    let new = proposed.unwrap_or_else(|| Barcode::of_number(number(entropy)));
     if new == old { Barcode::of_number(new.number() + 1) } else { new }
 }
 

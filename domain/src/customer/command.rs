@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    card::Barcode,
     checkout::{Cart, LineQuantity, Quote, Uncovered},
     customer::read::{CardView, FlagView, HoldView},
     ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, ShopId},
@@ -18,11 +19,15 @@ pub enum Command {
     IssueCard {
         /// Member since, for members of a former system.
         since: Option<Timestamp>,
+        /// A barcode that no card has: the caller has looked. Without one it is drawn from the command's random bits.
+        barcode: Option<Barcode>,
     },
     /// Change the card's status or give it a new barcode.
     ChangeCard {
         /// How.
         change: CardChange,
+        /// For a reissue: a barcode that no card has.
+        barcode: Option<Barcode>,
         /// Why, 1-200 characters.
         reason: String,
         /// Who.

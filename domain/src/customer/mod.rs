@@ -188,8 +188,8 @@ fn decide(
 ) -> Result<(Vec<Event>, Reply), Refusal> {
     let mut draft = Draft::new(state, context, now, seq, entropy, recalled);
     let reply = match command {
-        Command::IssueCard { since } => cards::issue(&mut draft, *since),
-        Command::ChangeCard { change, reason, by } => cards::change(&mut draft, *change, reason, by),
+        Command::IssueCard { since, barcode } => cards::issue(&mut draft, *since, *barcode),
+        Command::ChangeCard { change, barcode, reason, by } => cards::change(&mut draft, *change, *barcode, reason, by),
         Command::Adjust { points, reason, by } => adjust::ask(&mut draft, *points, reason, by),
         Command::DecideAdjustment { approval_id, approve, by } => adjust::decide(&mut draft, approval_id, *approve, by),
         Command::DecideReview { entry, release, reason, by } => earn::review(&mut draft, entry, *release, reason, by),

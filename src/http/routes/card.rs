@@ -83,8 +83,8 @@ pub async fn issue(
 ) -> Answered {
     who.require(&[Role::Service])?;
     let id = customer_id(&path)?;
-    let since = body.value.since;
-    let told = change(&app, &who, &key, &id, body.print, Command::IssueCard { since }).await?;
+    let (since, barcode) = (body.value.since, Some(app.free_barcode().await?));
+    let told = change(&app, &who, &key, &id, body.print, Command::IssueCard { since, barcode }).await?;
     match told.reply {
         Reply::Card { created, card } => {
             Ok(reply(&request, if created { StatusCode::CREATED } else { StatusCode::OK }, &*card, told.replayed))
@@ -245,7 +245,8 @@ async fn change_card(
 ) -> Answered {
     who.require(&[Role::Service, Role::Support])?;
     let id = customer_id(path)?;
-    let command = Command::ChangeCard { change: how, reason: body.value.reason, by: who.actor() };
+    let barcode = if how == CardChange::Reissue { Some(app.free_barcode().await?) } else { None };
+    let command = Command::ChangeCard { change: how, barcode, reason: body.value.reason, by: who.actor() };
     let told = change(app, who, key, &id, body.print, command).await?;
     match told.reply {
         Reply::Card { card, .. } => Ok(reply(request, StatusCode::OK, &*card, told.replayed)),
