@@ -5,7 +5,10 @@
 //! limits) are owned here and end with it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -68,6 +71,7 @@ pub struct App {
     pub terminals: TerminalGuard,
     /// Scans per customer and day.
     pub scans: ScanCounter,
+    stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -204,6 +208,7 @@ impl App {
             limits: Limits::new(&config.limits),
             terminals: TerminalGuard::default(),
             scans: ScanCounter::default(),
+            stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),
             config: Arc::new(config),
         });
@@ -265,6 +270,18 @@ impl App {
             Err(error) => tracing::error!(%error, "the catalogue's policy cannot be used"),
         }
         Ok(())
+    }
+
+    /// Says that the end is near: connections are closed with their next answer, and load balancers are told to look
+    /// elsewhere. Requests are still served.
+    pub fn announce_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the end is near.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Stops: tasks, then entities (what waits is decided, appended, answered), then the store. In `within` at most, or a

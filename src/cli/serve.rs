@@ -98,6 +98,7 @@ impl Running {
     pub(crate) async fn stop(self) {
         let within = Duration::from_secs(self.app.config.server.stop_within_s.max(1));
         let half = within / 2;
+        self.app.announce_stop();
         if tokio::time::timeout(half, self.server.stop()).await.is_err() {
             tracing::warn!("requests under way did not end in time");
         }

@@ -7,20 +7,14 @@
 //! A request must not be cloned before it is routed (actix then panics): what [`layer`] needs for a request whose
 //! future was dropped, it takes out beforehand, into a [`Trace`] that handlers add to.
 
-use std::{
-    cell::OnceCell,
-    net::IpAddr,
-    panic::AssertUnwindSafe,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::OnceCell, net::IpAddr, panic::AssertUnwindSafe, rc::Rc, time::Duration};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode,
+        ConnectionType, Method, StatusCode,
         header::{self, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -98,9 +92,12 @@ pub(super) async fn layer<B: MessageBody + 'static>(
         match outcome {
             Ok(response) => {
                 let pattern = response.request().match_pattern();
-                let response = response.map_body(|_, body| body);
                 let (request, response) = response.into_parts();
-                let response = finish(response, format, &trace.id);
+                let mut response = finish(response, format, &trace.id);
+                if request.app_data::<Data<App>>().is_some_and(|app| app.is_stopping()) {
+                    // A client that keeps its connection would be cut off in the middle of a later request.
+                    response.head_mut().set_connection_type(ConnectionType::Close);
+                }
                 note(&trace, &method, pattern.as_deref(), response.status(), &watch);
                 Ok(ServiceResponse::new(request, response))
             }
@@ -217,7 +214,8 @@ fn finish(mut response: HttpResponse, format: Format, id: &str) -> HttpResponse 
 /// The problem that an error of the framework stands for: such an answer has no body that a client could read.
 fn bare(response: &HttpResponse) -> Option<Problem> {
     let status = response.status();
-    let readable = response.headers().get(header::CONTENT_TYPE).is_some_and(|t| !t.as_bytes().starts_with(b"text/plain"));
+    let readable =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|t| !t.as_bytes().starts_with(b"text/plain"));
     ((status.is_client_error() || status.is_server_error()) && !readable).then(|| Problem::of_status(status))
 }
 
@@ -236,4 +234,115 @@ fn note(trace: &Trace, method: &Method, pattern: Option<&str>, status: StatusCod
         who,
         "answered"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        App, HttpServer,
+        middleware::from_fn,
+        test::{TestRequest, call_service, init_service, read_body, try_call_service},
+        web,
+    };
+
+    use super::*;
+
+    async fn fails() -> Result<HttpResponse, Problem> {
+        Err(Problem::new(Code::CardClosed, "closed"))
+    }
+
+    async fn panics(req: HttpRequest) -> HttpResponse {
+        note_route(&req);
+        panic!("at the till")
+    }
+
+    fn routes(cfg: &mut web::ServiceConfig) {
+        cfg.route("/fails", web::get().to(fails))
+            .route("/panics", web::get().to(panics))
+            .service(web::resource("/one").route(web::get().to(HttpResponse::Ok)));
+    }
+
+    macro_rules! edge {
+        () => {
+            init_service(App::new().wrap(from_fn(guard)).wrap(from_fn(layer)).configure(routes)).await
+        };
+    }
+
+    async fn code(response: ServiceResponse) -> (u16, String, serde_json::Value) {
+        let status = response.status().as_u16();
+        let id = response.headers().get(REQUEST_ID).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(response.headers().get(header::X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff");
+        let body = read_body(response).await;
+        (status, id, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[actix_web::test]
+    async fn a_problem_has_the_callers_request_id_and_format() {
+        let edge = edge!();
+        let request = TestRequest::get().uri("/fails").insert_header((REQUEST_ID, "till-7:42"));
+        let (status, id, body) = code(call_service(&edge, request.to_request()).await).await;
+        assert_eq!((status, id.as_str()), (409, "till-7:42"));
+        assert_eq!((body["code"].as_str(), body["request_id"].as_str()), (Some("card_closed"), Some("till-7:42")));
+
+        let request = TestRequest::get().uri("/fails").insert_header((header::ACCEPT, MSGPACK)).to_request();
+        let response = call_service(&edge, request).await;
+        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), "application/problem+msgpack");
+    }
+
+    #[actix_web::test]
+    async fn a_request_id_that_is_not_plain_is_replaced() {
+        let edge = edge!();
+        let long = "a".repeat(65);
+        for given in ["", "two words", "\"quoted\"", "{json}", &long] {
+            let request = TestRequest::get().uri("/fails").insert_header((REQUEST_ID, given)).to_request();
+            let (_, id, body) = code(call_service(&edge, request).await).await;
+            assert_ne!(id, given);
+            assert_eq!(id.len(), 36);
+            assert_eq!(body["request_id"], id);
+        }
+    }
+
+    #[actix_web::test]
+    async fn what_the_framework_refuses_is_a_problem_too() {
+        let edge = edge!();
+        for (request, status, name) in [
+            (TestRequest::get().uri("/nothing"), 404, "not_found"),
+            (TestRequest::delete().uri("/one"), 405, "method_not_allowed"),
+        ] {
+            let (got, _, body) = code(call_service(&edge, request.to_request()).await).await;
+            assert_eq!((got, body["code"].as_str()), (status, Some(name)));
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_panic_is_a_500_that_does_not_tell() {
+        let edge = edge!();
+        let error = try_call_service(&edge, TestRequest::get().uri("/panics").to_request()).await.unwrap_err();
+        let response = error.error_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = response.into_body().try_into_bytes().unwrap();
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.contains("\"internal\"") && !text.contains("till"), "{text}");
+    }
+
+    #[actix_web::test]
+    async fn a_panic_reaches_the_client_as_it_was_rendered() {
+        let server = HttpServer::new(|| App::new().wrap(from_fn(guard)).wrap(from_fn(layer)).configure(routes));
+        let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/panics", server.addrs()[0]);
+        let running = server.run();
+        let handle = running.handle();
+        actix_rt::spawn(running);
+        let answer = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let mut answer = agent.get(&url).call().unwrap();
+            let kind = answer.headers().get("content-type").unwrap().to_str().unwrap().to_owned();
+            (answer.status().as_u16(), kind, answer.body_mut().read_to_string().unwrap())
+        });
+        let (status, kind, body) = answer.await.unwrap();
+        assert_eq!((status, kind.as_str()), (500, "application/problem+json"));
+        assert!(body.contains("request_id"), "{body}");
+        handle.stop(false).await;
+    }
 }

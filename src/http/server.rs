@@ -109,6 +109,8 @@ struct Ready {
 
 #[derive(Serialize)]
 struct Parts {
+    /// `ok`, or `stopping`.
+    server: &'static str,
     /// `ok`, or why it cannot be written.
     store_writes: String,
     /// `ok`, or why it cannot be read.
@@ -126,7 +128,8 @@ async fn readyz(req: HttpRequest, app: Data<App>) -> HttpResponse {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.to_string(),
     };
-    let ready = store_writes == "ok" && store_reads == "ok";
+    let server = if app.is_stopping() { "stopping" } else { "ok" };
+    let ready = server == "ok" && store_writes == "ok" && store_reads == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply(&req, status, &Ready { ready, parts: Parts { store_writes, store_reads } }, false)
+    reply(&req, status, &Ready { ready, parts: Parts { server, store_writes, store_reads } }, false)
 }
