@@ -10,7 +10,7 @@ use std::{
 };
 
 use adal_domain::{
-    entity::{Decision, Effect, Entity, EntityKey, Moment, ViewWrite},
+    entity::{Count, Decision, Effect, Entity, EntityKey, Moment, ViewWrite},
     time::Timestamp,
 };
 
@@ -82,6 +82,7 @@ impl<E: Entity> Flight<E> {
     pub(crate) fn land(self, memory: &mut Option<Box<Memory>>) -> Vec<Effect> {
         let (seq, at) = (self.next.seq, self.next.at);
         for ((recorded, replies), index) in self.recorded.into_iter().zip(0..) {
+            recorded.events.iter().filter_map(E::count).for_each(count);
             if let Some(id) = recorded.id {
                 memory.get_or_insert_default().remember(Remembered { id, seq, index, at });
             }
@@ -343,6 +344,11 @@ impl<'a, E: Entity> Batch<'a, E> {
         }
         decided
     }
+}
+
+/// Few rows count anything, so the counter is looked up each time: one per event and label would be many to keep.
+fn count(count: Count) {
+    metrics::counter!(count.metric, count.label => count.value).increment(count.by);
 }
 
 /// What a panic said.

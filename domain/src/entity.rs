@@ -185,11 +185,30 @@ pub trait Entity: Sized + Debug + Clone + 'static {
     /// row) make keys unique.
     fn views(id: &str, state: &Self::State, event: &Self::Event, seq: u64, index: u32) -> Vec<ViewWrite>;
 
+    /// What `event` adds to a metric, once its row is durable; never again when it is replayed.
+    fn count(event: &Self::Event) -> Option<Count> {
+        let _ = event;
+        None
+    }
+
     /// About how many bytes the state takes, for the registry's bound on memory.
     fn weight(state: &Self::State) -> usize;
 
     /// The names of the invariants (see `invariants`) that `state` breaks; empty when it is sound.
     fn broken_invariants(state: &Self::State) -> Vec<&'static str>;
+}
+
+/// An addition to a counter with one label of few values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The metric's name.
+    pub metric: &'static str,
+    /// The label's name.
+    pub label: &'static str,
+    /// The label's value.
+    pub value: &'static str,
+    /// How much.
+    pub by: u64,
 }
 
 /// What surrounds one decision.

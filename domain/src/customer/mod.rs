@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     card::Card,
-    entity::{Decision, Entity, EntityKind, Moment, ViewWrite},
+    entity::{Count, Decision, Entity, EntityKind, Moment, ViewWrite},
     errors::Refusal,
     ids::{Actor, ApprovalId},
     policy::Policy,
@@ -258,6 +258,10 @@ macro_rules! entity {
 
             fn views(id: &str, _state: &State, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite> {
                 views::of(id, event, seq, index)
+            }
+
+            fn count(event: &Event) -> Option<Count> {
+                views::count(event)
             }
 
             fn weight(state: &State) -> usize {

@@ -87,6 +87,23 @@ pub enum Cause {
     Expiry,
 }
 
+impl Cause {
+    /// The cause's name in metrics: the same as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cashback => "cashback",
+            Self::UnderweightCompensation => "underweight_compensation",
+            Self::Adjustment => "adjustment",
+            Self::Burn => "burn",
+            Self::GiveBack => "give_back",
+            Self::ClawBack => "claw_back",
+            Self::DebtPayment => "debt_payment",
+            Self::Expiry => "expiry",
+        }
+    }
+}
+
 /// A line of the statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,9 +1,10 @@
-//! What of a customer's events is found across customers: cards by barcode, holds, approvals and signals.
+//! What of a customer's events is found across customers: cards by barcode, holds, approvals and signals; and what is
+//! counted over all of them.
 
 use serde::Serialize;
 
 use super::{Event, adjust, read::SignalView};
-use crate::entity::{View, ViewWrite};
+use crate::entity::{Count, View, ViewWrite};
 
 pub(super) fn of(id: &str, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite> {
     match event {
@@ -36,6 +37,22 @@ pub(super) fn of(id: &str, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite
             vec![put(View::Signal, key, kind.as_str(), &view)]
         }
         _ => Vec::new(),
+    }
+}
+
+/// Points by cause, and signals by kind.
+pub(super) fn count(event: &Event) -> Option<Count> {
+    let points = |value, points: i64| {
+        Some(Count { metric: "adal_points_total", label: "cause", value, by: points.unsigned_abs() })
+    };
+    match event {
+        Event::Entry(entry) => points(entry.cause.as_str(), entry.points),
+        Event::Pending(pending) => points("pending", pending.points),
+        Event::UnderReview(review) => points("under_review", review.points),
+        Event::Signal { kind, .. } => {
+            Some(Count { metric: "adal_signals_total", label: "kind", value: kind.as_str(), by: 1 })
+        }
+        _ => None,
     }
 }
 
