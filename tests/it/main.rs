@@ -1,1 +1,20 @@
-//! .
+//! End to end: real servers, real HTTP, real files. One binary, one link step; a module per subject.
+
+mod access;
+mod bad_input;
+mod card;
+mod checkout;
+mod full_disk;
+mod golden;
+mod harness;
+mod idempotency;
+mod kill;
+mod msgpack;
+mod orders;
+mod points;
+mod policy;
+mod qr;
+mod returns;
+mod routes;
+mod scan;
+mod trust;
