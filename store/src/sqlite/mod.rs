@@ -1,7 +1,7 @@
 //! The embedded store: the ports on one SQLite file.
 //!
 //! **Who does what.** One writer thread owns the only connection that changes the file ([`writer`]); a few reader
-//! threads own one connection each that cannot ([`reader`]). Callers, on whatever thread, put a request into a bounded
+//! threads own one connection each that cannot ([`reader`]); one more copies the log into the file ([`checkpoint`]). Callers, on whatever thread, put a request into a bounded
 //! queue and await the answer; a full queue is `Unavailable` at once. Checks and backups run on threads and connections
 //! of their own. No connection is ever used by two threads.
 //!
@@ -17,6 +17,7 @@
 mod apply;
 mod backup;
 mod check;
+mod checkpoint;
 mod failure;
 mod keys;
 mod layout;
@@ -50,6 +51,7 @@ use tokio::sync::oneshot;
 
 use self::{
     apply::Work,
+    checkpoint::Checkpointer,
     layout::unavailable,
     open::Lock,
     reader::Readers,
@@ -80,7 +82,8 @@ pub struct SqliteConfig {
     pub readers: usize,
     /// Page cache of each connection, in KiB.
     pub cache_kib: u32,
-    /// Pages (of 4 KiB) in the log before it is copied into the file.
+    /// Pages (of 4 KiB) in the log before they are copied into the file, beside the commits. Sixteen times as many, and
+    /// a commit does it.
     pub checkpoint_pages: u32,
 }
 
@@ -94,7 +97,7 @@ impl SqliteConfig {
             max_batch_rows: 512,
             readers: 2,
             cache_kib: 32 * 1024,
-            checkpoint_pages: 4096,
+            checkpoint_pages: 1000,
         }
     }
 }
@@ -172,7 +175,8 @@ impl SqliteStore {
         let (readers, reader_threads) = Readers::start(&config, &path)?;
         let shared = Arc::new(Shared::default());
         let (commands, queue) = sync_channel(config.queue.max(1));
-        let writer = Writer::new(conn, config.clone(), path.clone(), lock.is_some(), Arc::clone(&shared));
+        let checkpointer = Checkpointer::start(&config, &path)?;
+        let writer = Writer::new(conn, checkpointer, config.clone(), path.clone(), lock.is_some(), Arc::clone(&shared));
         let writer = std::thread::Builder::new()
             .name("adal-write".into())
             .spawn(move || writer.run(&queue))

@@ -262,14 +262,15 @@ fn settings(conn: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
     }
     // synchronous FULL: in WAL mode this is one fsync of the log per commit, which is what "acknowledged" means;
     // NORMAL would lose the last commits with the power. fullfsync: macOS' fsync does not reach the disk, this does;
-    // nothing elsewhere. wal_autocheckpoint: the log is copied into the file after so many pages, by the commit that
-    // crosses the line; a larger log would copy pages that are written again and again less often, but takes longer to
-    // recover. journal_size_limit: a log that grew while a backup was reading shrinks again.
+    // nothing elsewhere. wal_autocheckpoint: the bound above the checkpointer's (see `checkpoint`), at which a commit copies
+    // the log. It bounds the log, and with it how long the next start takes after a crash. journal_size_limit: a log that
+    // grew while a backup was reading shrinks again.
+    let bound = u64::from(config.checkpoint_pages.max(1)) * 16;
     conn.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA wal_autocheckpoint = {};
          PRAGMA journal_size_limit = {};",
-        config.checkpoint_pages,
-        u64::from(config.checkpoint_pages) * PAGE * 2
+        bound,
+        bound * PAGE * 2
     ))
 }
 

@@ -30,6 +30,7 @@ use tokio::sync::oneshot;
 use super::{
     Health, SqliteConfig,
     apply::{Done, Fault, Work, apply, present},
+    checkpoint::Checkpointer,
     failure::{Class, classify, refused},
     layout::{corrupt, unavailable},
     open,
@@ -129,6 +130,7 @@ impl Meters {
 pub(super) struct Writer {
     /// `None` after an error, until it could be opened again.
     conn: Option<Connection>,
+    checkpointer: Option<Checkpointer>,
     config: SqliteConfig,
     path: PathBuf,
     may_append: bool,
@@ -152,13 +154,24 @@ enum Failed {
 impl Writer {
     pub(super) fn new(
         conn: Connection,
+        checkpointer: Checkpointer,
         config: SqliteConfig,
         path: PathBuf,
         may_append: bool,
         shared: Arc<Shared>,
     ) -> Self {
-        let (meters, conn) = (Meters::new(), Some(conn));
-        Self { conn, config, path, may_append, shared, meters, next_num: None, rebuild: None, damaged: None }
+        Self {
+            conn: Some(conn),
+            checkpointer: Some(checkpointer),
+            config,
+            path,
+            may_append,
+            shared,
+            meters: Meters::new(),
+            next_num: None,
+            rebuild: None,
+            damaged: None,
+        }
     }
 
     /// Serves the queue until it is told to end, or every handle of the store is gone.
@@ -183,6 +196,9 @@ impl Writer {
             }
         }
         self.rebuild = None;
+        if let Some(checkpointer) = self.checkpointer.take() {
+            checkpointer.end();
+        }
         if let Some(conn) = self.conn.take() {
             // The next start has no log to go through; without it, it has, and loses nothing.
             if let Err(error) = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
@@ -323,6 +339,9 @@ impl Writer {
             return Ok(answers);
         }
         self.get_well();
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.look();
+        }
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         self.shared.rows.fetch_add(rows as u64, Ordering::Relaxed);
         self.meters.rows.increment(rows as u64);

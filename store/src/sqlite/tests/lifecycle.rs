@@ -190,6 +190,32 @@ async fn a_closed_store_says_so_and_has_given_up_its_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_stays_bounded_while_writers_never_pause() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(SqliteConfig { checkpoint_pages: 20, ..folder.config() }).unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for seq in 1..=400 {
+                let key = customer(&format!("{number}-{}", seq % 40));
+                let mut wanted = append(&key, row((seq - 1) / 40 + 1));
+                wanted.row.body = vec![1; 2000];
+                store.append(wanted).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let log = std::fs::metadata(folder.path("store.db-wal")).unwrap().len();
+    assert!(log < 2 * 16 * 20 * 4120, "{log} bytes");
+    store.close().unwrap();
+    let log = std::fs::metadata(folder.path("store.db-wal")).map_or(0, |file| file.len());
+    assert_eq!(log, 0, "closing leaves none to go through");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_made_while_writing_is_a_store_of_one_moment() {
     let folder = Folder::new();
     let store = folder.open();
