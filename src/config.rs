@@ -299,8 +299,9 @@ impl Config {
     /// See [`ConfigError`]: each names the key.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let text = match file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::File { path: path.to_owned(), source })?,
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?
+            }
             None => String::new(),
         };
         Self::read(&text, Env::prefixed("ADAL__").split("__"))
@@ -406,121 +407,4 @@ impl ActorsConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(file: &str) -> Result<Config, ConfigError> {
-        Config::read(file, Env::prefixed("ADAL__").only(&[]))
-    }
-
-    #[test]
-    fn the_file_of_defaults_says_what_the_code_says() {
-        let config = Config::defaults().unwrap();
-        assert_eq!(config.policy, Policy::default());
-        assert_eq!(config.server.listen, "127.0.0.1:8080");
-        assert_eq!(config.metrics.listen, "127.0.0.1:9464");
-        let (ours, theirs) = (config.actors.to_registry(), RegistryConfig::default());
-        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        let (ours, theirs) = (config.store.sqlite.to_store(), SqliteConfig::new("data/adal.db"));
-        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-    }
-
-    #[test]
-    fn every_key_is_documented_in_the_file_of_defaults() {
-        fn leaves(prefix: &str, value: &toml::Value, all: &mut Vec<String>) {
-            match value {
-                toml::Value::Table(table) => {
-                    table.iter().for_each(|(key, value)| leaves(&format!("{prefix}.{key}"), value, all));
-                }
-                _ => all.push(prefix.to_owned()),
-            }
-        }
-        let (mut ours, mut documented) = (Vec::new(), Vec::new());
-        leaves("", &toml::Value::try_from(Config::defaults().unwrap()).unwrap(), &mut ours);
-        leaves("", &toml::from_str(DEFAULT).unwrap(), &mut documented);
-        ours.sort();
-        documented.sort();
-        assert_eq!(ours, documented);
-        // Each key, or the group of keys that it stands in, has a comment above it.
-        let mut commented = false;
-        for line in DEFAULT.lines() {
-            match line.trim() {
-                "" => commented = false,
-                text if text.starts_with('#') => commented = true,
-                text if text.starts_with('[') => {
-                    commented |= text.starts_with("[flags.") || text.starts_with("[limits.");
-                }
-                text if text.starts_with("keyspace") => {}
-                text => assert!(commented, "{text}"),
-            }
-        }
-    }
-
-    #[test]
-    #[expect(clippy::result_large_err, reason = "figment's own type of closure")]
-    fn variables_stand_over_the_file_and_the_file_over_the_defaults() {
-        figment::Jail::expect_with(|jail| {
-            jail.create_file(
-                "adal.toml",
-                "[server]\nlisten = \"127.0.0.1:1\"\nworkers = 3\n[policy.loyalty]\nlot_days = 100\n",
-            )?;
-            jail.set_env("ADAL__SERVER__LISTEN", "127.0.0.1:2");
-            jail.set_env("ADAL__POLICY__LOYALTY__TIER_RATE_PERMYRIAD", "[1, 2, 3, 4]");
-            jail.set_env("ADAL__FLAGS__LOYALTY__BURN", "25");
-            jail.set_env("ADAL__STORE__SQLITE__PATH", "elsewhere/a.db");
-            let config = Config::load(Some(Path::new("adal.toml"))).unwrap();
-            assert_eq!(config.server.listen, "127.0.0.1:2");
-            assert_eq!(config.server.workers, 3);
-            assert_eq!(config.server.body_limit_bytes, 1 << 20);
-            assert_eq!(config.policy.loyalty.lot_days, 100);
-            assert_eq!(config.policy.loyalty.tier_rate_permyriad, [1, 2, 3, 4]);
-            assert_eq!(config.flags.loyalty.burn, Share(25));
-            assert_eq!(config.store.sqlite.path, Path::new("elsewhere/a.db"));
-            Ok(())
-        });
-    }
-
-    #[test]
-    #[expect(clippy::result_large_err, reason = "figment's own type of closure")]
-    fn unknown_keys_are_refused_and_named() {
-        for (file, name) in [
-            ("[server]\nlisten_on = \"x\"", "listen_on"),
-            ("[sever]\nlisten = \"x\"", "sever"),
-            ("[policy.loyalty]\nlot_dais = 1", "lot_dais"),
-            ("[flags.loyalty]\nern = true", "ern"),
-        ] {
-            let error = read(file).unwrap_err().to_string();
-            assert!(error.contains(name), "{error}");
-        }
-        figment::Jail::expect_with(|jail| {
-            jail.set_env("ADAL__SERVER__LISTEM", "127.0.0.1:2");
-            let error = Config::load(None).unwrap_err().to_string();
-            assert!(error.contains("listem"), "{error}");
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_value_out_of_its_rule_is_refused_and_named() {
-        for (file, name) in [
-            ("[store]\nkind = \"cql\"", "store.kind"),
-            ("[policy.trust]\nflag_cap = 101", "trust.flag_cap"),
-            ("[qr.keys]\n1 = \"abcd\"", "qr.keys"),
-            ("[qr]\ncurrent = 2\n[qr.keys]\n1 = \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"", "qr.current"),
-            ("[flags.loyalty]\nearn = 101", "flags.loyalty.earn"),
-            ("[server]\ntrusted_proxies = [\"10.0.0.0/33\"]", "trusted_proxies"),
-            ("[limits.key]\nread_per_s = 0", "limits.key.read_per_s"),
-        ] {
-            let error = read(file).unwrap_err().to_string();
-            assert!(error.contains(name), "{name}: {error}");
-        }
-    }
-
-    #[test]
-    fn secrets_are_masked() {
-        let secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-        let config = read(&format!("[qr.keys]\n1 = \"{secret}\"")).unwrap();
-        let shown = config.masked().unwrap();
-        assert!(shown.contains("***") && !shown.contains(secret));
-    }
-}
+mod tests;

@@ -96,15 +96,17 @@ fn make(path: &Path) -> Result<(), RingError> {
     let mut secret = [0; 32];
     OsRng.try_fill_bytes(&mut secret).map_err(RingError::Random)?;
     let stored = Stored { current: 1, keys: BTreeMap::from([("1".to_owned(), hex(&secret))]) };
-    let text = toml::to_string(&stored)
-        .map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.to_string() })?;
+    let text =
+        toml::to_string(&stored).map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.to_string() })?;
     let partial = path.with_extension(format!("qr-keys.{}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&partial).and_then(|mut to| {
-        to.write_all(b"# Secrets of cards' QR codes. Whoever reads them can make codes. Keep this file with the backups.\n")?;
+        to.write_all(
+            b"# Secrets of cards' QR codes. Whoever reads them can make codes. Keep this file with the backups.\n",
+        )?;
         to.write_all(text.as_bytes())?;
         to.sync_all()
     });

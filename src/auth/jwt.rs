@@ -176,9 +176,9 @@ fn bytes(path: &Path) -> Result<Vec<u8>, JwtError> {
 fn jwks(path: &Path) -> Result<Vec<(Option<String>, DecodingKey)>, JwtError> {
     let wrong = |why: String| JwtError::Key { path: path.to_owned(), why };
     let set: JwkSet = serde_json::from_slice(&bytes(path)?).map_err(|e| wrong(e.to_string()))?;
-    let ours = set.keys.iter().filter(|key| {
-        matches!(&key.algorithm, AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519)
-    });
+    let ours = set.keys.iter().filter(
+        |key| matches!(&key.algorithm, AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519),
+    );
     let keys: Result<Vec<_>, _> =
         ours.map(|key| DecodingKey::from_jwk(key).map(|decoding| (key.common.key_id.clone(), decoding))).collect();
     match keys {

@@ -92,7 +92,9 @@ pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Rep
         let different = views::compare_all(store).await?;
         report.derived_compared = true;
         if different > 0 {
-            report.problem(format!("{different} rows of views or timers are not what the journal says: `adal views rebuild`"));
+            report.problem(format!(
+                "{different} rows of views or timers are not what the journal says: `adal views rebuild`"
+            ));
         }
     }
     report.sound = report.found == 0;

@@ -16,7 +16,7 @@ use std::{
 };
 
 use adal_domain::ids::ShopId;
-use adal_store::sqlite::SqliteStore;
+use adal_store::sqlite::{OpenError, SqliteStore};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -171,7 +171,12 @@ fn open_beside(config: &Config) -> Result<SqliteStore, Box<dyn Error>> {
     let settings = config.store.sqlite.to_store();
     if !Path::new(&settings.path).exists() {
         // Made, and given up again: what follows is the same whether a server runs or not.
-        SqliteStore::open(settings.clone())?.close()?;
+        match SqliteStore::open(settings.clone()) {
+            Ok(store) => store.close()?,
+            // A server that is just starting makes it.
+            Err(OpenError::Locked { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(SqliteStore::open_shared(settings)?)
 }
@@ -189,7 +194,12 @@ mod tests {
 
     #[test]
     fn wrong_usage_ends_with_2() {
-        for wrong in [&["adal"][..], &["adal", "keys", "create"], &["adal", "keys", "create", "--role", "root"], &["adal", "sarve"]] {
+        for wrong in [
+            &["adal"][..],
+            &["adal", "keys", "create"],
+            &["adal", "keys", "create", "--role", "root"],
+            &["adal", "sarve"],
+        ] {
             assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
         }
         let shop = ["adal", "keys", "create", "--role", "pos", "--shop", "not a shop"];

@@ -89,9 +89,11 @@ impl<'de> Deserialize<'de> for Share {
                 Ok(Share(if on { 100 } else { 0 }))
             }
             fn visit_u64<E: de::Error>(self, share: u64) -> Result<Share, E> {
-                u8::try_from(share).ok().filter(|share| *share <= 100).map(Share).ok_or_else(|| {
-                    E::invalid_value(de::Unexpected::Unsigned(share), &self)
-                })
+                u8::try_from(share)
+                    .ok()
+                    .filter(|share| *share <= 100)
+                    .map(Share)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(share), &self))
             }
             fn visit_i64<E: de::Error>(self, share: i64) -> Result<Share, E> {
                 match u64::try_from(share) {
@@ -120,9 +122,8 @@ mod tests {
 
     #[test]
     fn a_network_contains_its_own() {
-        let contains = |network: &str, address: &str| {
-            network.parse::<Network>().unwrap().contains(address.parse().unwrap())
-        };
+        let contains =
+            |network: &str, address: &str| network.parse::<Network>().unwrap().contains(address.parse().unwrap());
         assert!(contains("10.0.0.0/8", "10.255.0.1"));
         assert!(!contains("10.0.0.0/8", "11.0.0.1"));
         assert!(contains("0.0.0.0/0", "203.0.113.9"));

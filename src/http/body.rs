@@ -221,7 +221,15 @@ fn refuse(path: &str, text: &str) -> Problem {
         let full = if full == "body" { name } else { full };
         return Problem::new(Code::UnknownField, format!("unknown: {full}"));
     }
-    let shape = ["invalid type", "missing field", "unknown variant", "invalid length", "duplicate field", "invalid value", "data did not"];
+    let shape = [
+        "invalid type",
+        "missing field",
+        "unknown variant",
+        "invalid length",
+        "duplicate field",
+        "invalid value",
+        "data did not",
+    ];
     let code = if shape.iter().any(|start| text.starts_with(start)) { Code::Malformed } else { Code::InvalidField };
     Problem::new(code, format!("{path}: {text}"))
 }
@@ -358,7 +366,10 @@ impl<'de> Visitor<'de> for TreeVisitor {
         while let Some(key) = entries.next_key::<String>()? {
             let Tree(item) = entries.next_value()?;
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {:?} comes twice", key.chars().take(80).collect::<String>())));
+                return Err(A::Error::custom(format!(
+                    "the key {:?} comes twice",
+                    key.chars().take(80).collect::<String>()
+                )));
             }
             map.insert(key, item);
         }
@@ -421,7 +432,9 @@ mod tests {
 
     #[test]
     fn what_readers_could_take_differently_is_refused() {
-        for text in [r#"{"points": 1, "points": 2}"#, r#"{"points": 1} {}"#, r#"{"points": 1e999}"#, "", "[", "\u{feff}{}"] {
+        for text in
+            [r#"{"points": 1, "points": 2}"#, r#"{"points": 1} {}"#, r#"{"points": 1e999}"#, "", "[", "\u{feff}{}"]
+        {
             assert_eq!(said(text).0, Code::Malformed, "{text}");
         }
         let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));

@@ -42,7 +42,9 @@ pub struct Items<T> {
 pub fn limit(asked: Option<u32>) -> Result<usize, Problem> {
     match asked.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit as usize),
-        _ => Err(Problem::new(Code::InvalidField, format!("limit: must be 1 to {MAX_LIMIT}")).with_max(MAX_LIMIT.into())),
+        _ => {
+            Err(Problem::new(Code::InvalidField, format!("limit: must be 1 to {MAX_LIMIT}")).with_max(MAX_LIMIT.into()))
+        }
     }
 }
 
@@ -82,7 +84,8 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || text.len() > MAX_LENGTH {
         return None;
     }
-    let digits = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<Vec<u8>>>()?;
+    let digits =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<Vec<u8>>>()?;
     Some(digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect())
 }
 

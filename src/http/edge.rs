@@ -7,7 +7,13 @@
 //! A request must not be cloned before it is routed (actix then panics): what [`layer`] needs for a request whose
 //! future was dropped, it takes out beforehand, into a [`Trace`] that handlers add to.
 
-use std::{cell::OnceCell, net::IpAddr, panic::AssertUnwindSafe, rc::Rc, time::Duration};
+use std::{
+    cell::OnceCell,
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    time::Duration,
+};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
@@ -20,7 +26,7 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use adal_domain::errors::Code;
+use adal_domain::{errors::Code, ids::uuid_v7};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -29,7 +35,7 @@ use super::{
     problem::Problem,
     respond::{Format, JSON, MSGPACK, accept, choose},
 };
-use crate::{app::App, clock::Stopwatch, metrics::HttpMeter};
+use crate::{app::App, clock::Stopwatch, config::Network, metrics::HttpMeter};
 
 /// The header of a request's id.
 pub const REQUEST_ID: &str = "X-Request-Id";
@@ -77,7 +83,7 @@ pub(super) async fn layer<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<actix_web::body::BoxBody>, Error> {
     let watch = Stopwatch::start();
-    let id = given_id(&req).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let id = given_id(&req).unwrap_or_else(|| new_id(&req));
     let trace = Rc::new(Trace { id, route: OnceCell::new(), who: OnceCell::new() });
     let format = accepted(req.request());
     let method = req.method().clone();
@@ -145,6 +151,12 @@ fn given_id(req: &ServiceRequest) -> Option<String> {
     ((1..=64).contains(&id.len()) && id.bytes().all(plain)).then(|| id.to_owned())
 }
 
+/// A UUIDv7, so that ids sort by time in logs.
+fn new_id(req: &ServiceRequest) -> String {
+    let now = req.app_data::<Data<App>>().map(|app| app.now()).unwrap_or_default();
+    uuid_v7(now, rand::random())
+}
+
 /// The format for problems: JSON, unless MessagePack is what the caller accepts.
 fn accepted(req: &HttpRequest) -> Format {
     match choose(accept(req).as_deref(), &[JSON, MSGPACK]) {
@@ -164,18 +176,27 @@ fn admit(req: &ServiceRequest) -> Result<(), Problem> {
     }
 }
 
-/// The address that a request comes from: the peer's; where that is a trusted proxy, the last one that it names which is
-/// no trusted proxy itself. `None`: a trusted proxy asks for itself.
+/// The address that a request comes from; `None`: a trusted proxy asks for itself.
 fn client_address(app: &App, req: &ServiceRequest) -> Option<IpAddr> {
-    let peer = req.peer_addr()?.ip().to_canonical();
-    let trusted = |address: &IpAddr| app.config.server.trusted_proxies.iter().any(|network| network.contains(*address));
+    let peer = req.peer_addr()?.ip();
+    let forwarded = req.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
+    behind(peer, forwarded, &app.config.server.trusted_proxies)
+}
+
+/// The peer's address; where the peer is a trusted proxy, the last address that it names which is none itself: what
+/// stands before that, a client can have written.
+fn behind<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, proxies: &[Network]) -> Option<IpAddr> {
+    let trusted = |address: &IpAddr| proxies.iter().any(|network| network.contains(address.to_canonical()));
     if !trusted(&peer) {
         return Some(peer);
     }
-    let forwarded = req.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
     let chain: Vec<&str> = forwarded.flat_map(|line| line.split(',')).map(str::trim).collect();
-    let mut addresses = chain.into_iter().rev().map_while(|text| text.parse::<IpAddr>().ok());
-    addresses.find(|address| !trusted(&address.to_canonical()))
+    if chain.is_empty() {
+        return None;
+    }
+    let read = |text: &str| text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    let mut named = chain.into_iter().rev().map_while(read);
+    Some(named.find(|address| !trusted(address)).unwrap_or(peer))
 }
 
 const SECURITY: [(HeaderName, &str); 5] = [
@@ -274,6 +295,21 @@ mod tests {
         assert_eq!(response.headers().get(header::X_CONTENT_TYPE_OPTIONS).unwrap(), "nosniff");
         let body = read_body(response).await;
         (status, id, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn a_client_cannot_choose_its_address() {
+        let proxies = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let of = |peer: &str, lines: &[&str]| {
+            behind(peer.parse().unwrap(), lines.iter().copied(), &proxies).map(|address| address.to_string())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(of("203.0.113.9", &["198.51.100.1"]), some("203.0.113.9"), "no proxy of ours: not believed");
+        assert_eq!(of("127.0.0.1", &["198.51.100.1"]), some("198.51.100.1"));
+        assert_eq!(of("127.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.7"]), some("198.51.100.1"));
+        assert_eq!(of("127.0.0.1", &["1.1.1.1", "198.51.100.1:4711"]), some("198.51.100.1"));
+        assert_eq!(of("127.0.0.1", &["1.1.1.1, unknown"]), some("127.0.0.1"));
+        assert_eq!(of("127.0.0.1", &[]), None);
     }
 
     #[actix_web::test]

@@ -180,7 +180,9 @@ fn authenticate(req: &HttpRequest) -> Result<Principal, Problem> {
     let app = req.app_data::<Data<App>>().ok_or_else(|| Problem::internal("the app is not in the request"))?;
     let mut headers = req.headers().get_all(header::AUTHORIZATION);
     let (Some(header), None) = (headers.next(), headers.next()) else {
-        return Err(unauthenticated("one Authorization header is needed: Bearer and a service key or a customer's token"));
+        return Err(unauthenticated(
+            "one Authorization header is needed: Bearer and a service key or a customer's token",
+        ));
     };
     let token = header
         .to_str()

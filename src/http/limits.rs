@@ -140,7 +140,8 @@ fn network(address: IpAddr) -> IpAddr {
 
 struct PerClass<K: Hash + Eq + Clone>([Limiter<K>; 3]);
 
-type Limiter<K> = RateLimiter<K, Bounded<K>, DefaultClock, NoOpMiddleware<<DefaultClock as governor::clock::Clock>::Instant>>;
+type Limiter<K> =
+    RateLimiter<K, Bounded<K>, DefaultClock, NoOpMiddleware<<DefaultClock as governor::clock::Clock>::Instant>>;
 
 impl<K: Hash + Eq + Clone> PerClass<K> {
     fn new(config: &LimitsConfig, rates: &Rates) -> Self {

@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn json_is_the_default() {
-        for accept in [None, Some(""), Some("*/*"), Some("application/*"), Some("nonsense"), Some("text/html, */*;q=0.1")] {
+        for accept in
+            [None, Some(""), Some("*/*"), Some("application/*"), Some("nonsense"), Some("text/html, */*;q=0.1")]
+        {
             assert_eq!(choose(accept, &OFFERS), Some(0), "{accept:?}");
         }
     }

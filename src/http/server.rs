@@ -85,8 +85,9 @@ impl Server {
 
 /// The open routes that say how the server is.
 pub(super) fn health(cfg: &mut ServiceConfig) {
-    cfg.service(web::resource("/healthz").route(web::get().to(healthz)))
-        .service(web::resource("/readyz").route(web::get().to(readyz)));
+    // HEAD too: what some load balancers ask with.
+    cfg.service(web::resource("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(web::resource("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
 }
 
 /// `GET /healthz`
