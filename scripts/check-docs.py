@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\[[^\]\[]*\]\(([^)\s]+)\)")
-METRIC = re.compile(r'\b(?:counter|gauge|histogram)!\(\s*"(adal_[a-z_]+)"')
+# As a macro's argument, or as a count that the rules ask for.
+METRIC = re.compile(r'(?:\b(?:counter|gauge|histogram)!\(|\bmetric:)\s*"(adal_[a-z_]+)"')
 
 
 def documents() -> list[Path]:
@@ -84,7 +85,6 @@ def customer_events() -> set[str]:
 def main() -> int:
     """All checks."""
     code = "\n".join(text for _, text in sources())
-    # Tests make metrics of their own.
     recorded = set(METRIC.findall(code))
     metrics = ROOT / "docs/reference/metrics.md"
     listed = {name for name in table_names(metrics, "# Metrics") if name.startswith("adal_")}
