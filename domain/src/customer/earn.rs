@@ -190,8 +190,9 @@ pub(super) fn review(
         if release { ReviewEnd::Released { reason: why, by: who } } else { ReviewEnd::Voided { reason: why, by: who } };
     draft.emit(Event::ReviewEnded { entry: entry.clone(), points: review.points, end, at: now });
     if release {
-        // A release counts on its order's day: only the latest day is still counted.
-        if draft.state.counters.earn_day == review.day {
+        // A release counts on its order's day: no order can be decided on a day before the latest counted one any more,
+        // but the released earning may be the first of its day that counts.
+        if review.day >= draft.state.counters.earn_day {
             draft.emit(Event::Counted { day: review.day, operations: 1, earned: review.points, burned: 0 });
         }
         let expires = draft.expiry_of(now);
