@@ -39,6 +39,7 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
     event.check(&draft.context.policy, draft.now)?;
     let key = event.order.fingerprint();
     let ended = draft.state.fact(key).map(|fact| (fact.kind(), fact.seq()));
+    not_forgotten(draft, event)?;
     if ended.is_none() && open(draft, &event.order).is_none() {
         let most = draft.context.policy.orders.max_open;
         if draft.state.open_orders.len() >= most {
@@ -87,6 +88,19 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
         settle::age(draft);
     }
     Ok(Reply::Order { changed })
+}
+
+/// An ended order is remembered for 400 days by the clock. Its fact stays longer, because tiers count it; were events
+/// about it taken until then, they would be refused or not as memory happens to be freed.
+fn not_forgotten(draft: &Draft<'_>, event: &OrderEvent) -> Result<(), Refusal> {
+    let days = draft.context.policy.orders.remembered_days;
+    let oldest = draft.now.0.saturating_sub(i64::from(days) * Timestamp::DAY);
+    match draft.state.fact(event.order.fingerprint()) {
+        Some(fact) if fact.at().0 < oldest => {
+            Err(Refusal::new(Code::EventTooOld, format!("order {} ended more than {days} days ago", event.order)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A late event is decided at its own time, or at the latest fact's before it if that is later.
