@@ -319,7 +319,8 @@ fn price(cart: &Cart, subtotals: &[i64], eligible: &[i64], points: i64, rate_per
     let by_line = share_points(&cart.lines, eligible, points);
     let subtotal_minor: i64 = subtotals.iter().sum();
     let points_minor = points * MINOR_PER_POINT;
-    let paid_eligible: i64 = eligible.iter().sum::<i64>() - points_minor;
+    let total_minor = subtotal_minor - points_minor + cart.delivery_minor;
+    let paid_eligible = unrestricted_share(&cart.lines, subtotals, eligible, total_minor);
     let lines = cart
         .lines
         .iter()
@@ -341,8 +342,8 @@ fn price(cart: &Cart, subtotals: &[i64], eligible: &[i64], points: i64, rate_per
         delivery_minor: cart.delivery_minor,
         points_burned: points,
         points_burned_minor: points_minor,
-        total_minor: subtotal_minor - points_minor + cart.delivery_minor,
-        points_to_earn: cashback(paid_eligible.max(0), rate_permyriad),
+        total_minor,
+        points_to_earn: cashback(paid_eligible, rate_permyriad),
         lines,
         applied: Vec::new(),
         rejected: Vec::new(),
@@ -350,12 +351,22 @@ fn price(cart: &Cart, subtotals: &[i64], eligible: &[i64], points: i64, rate_per
     }
 }
 
+/// What of the money paid will earn: it is shared out over all lines by their totals, as the order's completion does.
+fn unrestricted_share(lines: &[Line], subtotals: &[i64], eligible: &[i64], paid_minor: i64) -> i64 {
+    let shares = share_by_line(lines, subtotals, paid_minor);
+    shares.iter().zip(eligible).filter(|(_, weight)| **weight > 0).map(|(share, _)| *share).sum()
+}
+
 /// Points (in minor units) shared out over lines by largest remainder, ties by line_id; in the lines' own order.
 fn share_points(lines: &[Line], eligible: &[i64], points: i64) -> Vec<i64> {
+    share_by_line(lines, eligible, points * MINOR_PER_POINT)
+}
+
+fn share_by_line(lines: &[Line], weights: &[i64], minor: i64) -> Vec<i64> {
     let mut order: Vec<usize> = (0..lines.len()).collect();
     order.sort_by(|a, b| lines[*a].line_id.cmp(&lines[*b].line_id));
-    let weights: Vec<i64> = order.iter().map(|i| eligible[*i]).collect();
-    let shares = share_out(points * MINOR_PER_POINT, &weights);
+    let weights: Vec<i64> = order.iter().map(|i| weights[*i]).collect();
+    let shares = share_out(minor, &weights);
     let mut by_line = vec![0; lines.len()];
     for (position, share) in order.into_iter().zip(shares) {
         by_line[position] = share;
