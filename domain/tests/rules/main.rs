@@ -1,0 +1,13 @@
+//! The loyalty rules as a shop owner reads them and as they must always hold. One binary, one link step.
+//!
+//! `document` runs the tables of `docs/reference/points.md` (`scenario` reads and runs one of them); `cases` holds
+//! examples that are too fine for that page; `properties` drives generated sequences. All of them go through `journal`,
+//! a customer with its journal in memory.
+
+mod cases;
+mod document;
+mod journal;
+mod notation;
+mod properties;
+mod say;
+mod scenario;
