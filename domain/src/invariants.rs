@@ -10,7 +10,7 @@ type Invariant = (&'static str, fn(&State) -> bool);
 pub const INVARIANTS: [Invariant; 9] = [
     ("balance = available + held", balance_is_available_and_held),
     ("no balance, lot, debt or pending is below zero", nothing_is_below_zero),
-    ("lots are sorted, one a day, none empty", lots_are_sorted),
+    ("lots are sorted by day, none empty", lots_are_sorted),
     ("a hold's points are those of its quote", holds_hold_what_they_quote),
     ("no more is given back than was burned", given_back_at_most_burned),
     ("facts are sorted by time, one an order", facts_are_sorted),
@@ -42,7 +42,7 @@ fn nothing_is_below_zero(state: &State) -> bool {
 
 fn lots_are_sorted(state: &State) -> bool {
     let lots = &state.ledger.lots;
-    lots.iter().all(|lot| lot.points > 0) && lots.is_sorted_by(|a, b| (a.expires, a.revived) < (b.expires, b.revived))
+    lots.iter().all(|lot| lot.points() > 0) && lots.is_sorted_by_key(|lot| (lot.expires(), lot.is_revived()))
 }
 
 fn holds_hold_what_they_quote(state: &State) -> bool {
@@ -60,7 +60,7 @@ fn given_back_at_most_burned(state: &State) -> bool {
 }
 
 fn facts_are_sorted(state: &State) -> bool {
-    let mut keys: Vec<u64> = state.facts.iter().map(|fact| fact.key).collect();
+    let mut keys: Vec<u64> = state.facts.iter().map(crate::customer::facts::Fact::key).collect();
     keys.sort_unstable();
     state.facts.is_sorted_by_key(crate::customer::facts::Fact::at) && keys.is_sorted_by(|a, b| a < b)
 }

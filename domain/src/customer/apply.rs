@@ -57,7 +57,7 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
             // What belongs to orders that can no longer be returned.
             state.ledger.burns.retain(|burn| burn.at >= *before);
             let facts = &state.facts;
-            state.ledger.voided.retain(|(key, _)| facts.iter().any(|fact| fact.key == *key));
+            state.ledger.voided.retain(|(key, _)| facts.iter().any(|fact| fact.key() == *key));
             state.facts.shrink_to_fit();
             state.standing.aged = Some(Box::new((*tier, *old)));
         }
@@ -252,7 +252,7 @@ fn end_order(state: &mut State, order: &OrderKey, fact: Fact, decided: Timestamp
 fn amended(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
     let key = record.order.fingerprint();
     let paid = record.paid_minor - record.refunded();
-    if let Some(fact) = state.facts.iter_mut().find(|fact| fact.key == key) {
+    if let Some(fact) = state.facts.iter_mut().find(|fact| fact.key() == key) {
         fact.update(paid, seq);
     }
     touch(state, decided);

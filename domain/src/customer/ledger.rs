@@ -3,6 +3,7 @@
 //! Everything here only moves numbers as an event says. What an event should say is decided in the sibling modules.
 
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 use super::read::Cause;
 use crate::{
@@ -11,15 +12,43 @@ use crate::{
 };
 
 /// Points that expire on one day. Lots that expire on one day are one lot; a revived one stays apart, because it is
-/// revived once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// revived once. 8 bytes: a year of shopping makes fifty lots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lot {
+    /// Twice the day of expiry, and one more where it is revived: lots sort by it.
+    key: i32,
+    /// Available points: more than 0. What is above 2^32 stands in a second lot of the same key.
+    points: u32,
+}
+
+impl Lot {
+    const fn key_of(expires: Day, revived: bool) -> i32 {
+        expires.0.saturating_mul(2).saturating_add(revived as i32)
+    }
+
     /// Expires at 00:00 of this day.
-    pub expires: Day,
+    #[must_use]
+    pub const fn expires(self) -> Day {
+        Day(self.key.div_euclid(2))
+    }
+
     /// Whether it lives its 30 more days.
-    pub revived: bool,
+    #[must_use]
+    pub const fn is_revived(self) -> bool {
+        self.key.rem_euclid(2) == 1
+    }
+
     /// Available points: more than 0.
-    pub points: i64,
+    #[must_use]
+    pub const fn points(self) -> i64 {
+        self.points as i64
+    }
+
+    /// All of it, as a part.
+    #[must_use]
+    pub const fn part(self) -> LotPart {
+        LotPart { expires: self.expires(), revived: self.is_revived(), points: self.points() }
+    }
 }
 
 /// A part of a lot that came or went.
@@ -99,7 +128,7 @@ pub struct Burn {
     pub spent: Vec<LotPart>,
 }
 
-/// All points of a customer.
+/// All points of a customer. Thin vectors: an empty one is a pointer, and most of these are empty in most customers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// The sum of all entries: available + held.
@@ -109,26 +138,26 @@ pub struct Ledger {
     /// The number of entries (and reviews) so far: gives them their ids.
     pub entries: u64,
     /// Available points by expiry, soonest first.
-    pub lots: Vec<Lot>,
+    pub lots: ThinVec<Lot>,
     /// Earned, not active yet.
-    pub pending: Vec<Pending>,
+    pub pending: ThinVec<Pending>,
     /// Past a limit.
-    pub reviews: Vec<UnderReview>,
+    pub reviews: ThinVec<UnderReview>,
     /// Points voided by support, by order: a return counts them as clawed back.
-    pub voided: Vec<(u64, i64)>,
+    pub voided: ThinVec<(u64, i64)>,
     /// Points that expired unspent, by the day on which they did: a return of their order counts them as clawed back.
-    pub expired: Vec<(Day, i64)>,
+    pub expired: ThinVec<(Day, i64)>,
     /// Lots that live again: the day they had expired on, the day until which they live.
-    pub revived: Vec<(Day, Day)>,
+    pub revived: ThinVec<(Day, Day)>,
     /// Burns of the last 400 days.
-    pub burns: Vec<Burn>,
+    pub burns: ThinVec<Burn>,
 }
 
 impl Ledger {
     /// Points that can be spent.
     #[must_use]
     pub fn available(&self) -> i64 {
-        self.lots.iter().map(|lot| lot.points).sum()
+        self.lots.iter().map(|lot| lot.points()).sum()
     }
 
     /// Points not active yet.
@@ -146,7 +175,10 @@ impl Ledger {
     /// The points of one lot.
     #[must_use]
     pub fn lot(&self, expires: Day, revived: bool) -> i64 {
-        self.lots.iter().find(|lot| lot.expires == expires && lot.revived == revived).map_or(0, |lot| lot.points)
+        {
+            let key = Lot::key_of(expires, revived);
+            self.lots.iter().filter(|lot| lot.key == key).map(|lot| lot.points()).sum()
+        }
     }
 
     /// The burn for an order.
@@ -158,37 +190,42 @@ impl Ledger {
     /// `points` from the lots that expire soonest, leaving `skip` alone; as many as there are.
     #[must_use]
     pub fn soonest(&self, points: i64, skip: Option<(Day, bool)>) -> Vec<LotPart> {
+        let skip = skip.map(|(expires, revived)| Lot::key_of(expires, revived));
         let mut left = points;
-        let mut parts = Vec::new();
-        for lot in self.lots.iter().filter(|lot| skip != Some((lot.expires, lot.revived))) {
+        let mut parts: Vec<LotPart> = Vec::new();
+        for lot in self.lots.iter().filter(|lot| Some(lot.key) != skip) {
             if left <= 0 {
                 break;
             }
-            let taken = left.min(lot.points);
-            parts.push(LotPart { expires: lot.expires, revived: lot.revived, points: taken });
-            left -= taken;
+            let taken = LotPart { points: left.min(lot.points()), ..lot.part() };
+            left -= taken.points;
+            match parts.last_mut().filter(|last| (last.expires, last.revived) == (taken.expires, taken.revived)) {
+                Some(last) => last.points += taken.points,
+                None => parts.push(taken),
+            }
         }
         parts
     }
 
     /// Moves one lot by a part.
     pub fn move_lot(&mut self, part: LotPart) {
-        let key = (part.expires, part.revived);
-        match self.lots.binary_search_by_key(&key, |lot| (lot.expires, lot.revived)) {
-            Ok(i) => {
-                self.lots[i].points = self.lots[i].points.saturating_add(part.points);
-                debug_assert!(self.lots[i].points >= 0, "a lot below zero: {part:?}");
-                if self.lots[i].points <= 0 {
-                    self.lots.remove(i);
-                }
-            }
-            Err(i) if part.points > 0 => {
-                // Grown one by one: most customers' lots stay as they are, and half-empty buffers are memory.
-                self.lots.reserve_exact(1);
-                self.lots.insert(i, Lot { expires: part.expires, revived: part.revived, points: part.points });
-            }
-            Err(_) => debug_assert!(part.points == 0, "no lot to take from: {part:?}"),
+        let key = Lot::key_of(part.expires, part.revived);
+        let from = self.lots.partition_point(|lot| lot.key < key);
+        let to = self.lots.partition_point(|lot| lot.key <= key);
+        let points = self.lots[from..to].iter().map(|lot| lot.points()).sum::<i64>().saturating_add(part.points);
+        debug_assert!(points >= 0, "a lot below zero: {part:?}");
+        let mut left = u64::try_from(points).unwrap_or(0);
+        let mut lots = Vec::new();
+        while left > 0 {
+            let points = u32::try_from(left).unwrap_or(u32::MAX);
+            left -= u64::from(points);
+            lots.push(Lot { key, points });
         }
+        if lots.len() > to - from {
+            // Grown one by one: most customers' lots stay as they are, and half-empty buffers are memory.
+            self.lots.reserve_exact(lots.len() - (to - from));
+        }
+        self.lots.splice(from..to, lots);
     }
 
     /// Writes an entry.

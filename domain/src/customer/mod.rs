@@ -31,6 +31,7 @@ mod views;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 pub use self::{
     command::{CardChange, Command, HoldRequest, Reply},
@@ -83,13 +84,13 @@ pub struct State {
     /// All points.
     pub ledger: Ledger,
     /// Holds that can still be captured.
-    pub holds: Vec<Hold>,
+    pub holds: ThinVec<Hold>,
     /// Pay scans whose step is used up, with the time until which they are remembered.
-    pub used_steps: Vec<(Step, Timestamp)>,
+    pub used_steps: ThinVec<(Step, Timestamp)>,
     /// Orders that have not ended.
-    pub open_orders: Vec<OpenOrder>,
+    pub open_orders: ThinVec<OpenOrder>,
     /// Ended orders, by their own time, equal times by arrival.
-    pub facts: Vec<Fact>,
+    pub facts: ThinVec<Fact>,
     /// The latest time at which an order event took effect: no later one is decided before it.
     pub fact_time: Timestamp,
     /// What counts on the latest day with an earning, and on the latest with a burn.
@@ -97,7 +98,7 @@ pub struct State {
     /// Trust, tier base and what aged facts leave: absent for most.
     pub standing: Standing,
     /// Adjustments that wait for a second person.
-    pub approvals: Vec<Approval>,
+    pub approvals: ThinVec<Approval>,
 }
 
 /// What lasts of trust and tier beside the facts.
@@ -112,14 +113,14 @@ pub struct Standing {
     /// Of these, completed.
     pub completed_orders: u32,
     /// Fraud flags that stand or were confirmed.
-    pub flags: Vec<FraudFlag>,
+    pub flags: ThinVec<FraudFlag>,
     /// Where the tier's walk begins; absent while all facts are there.
     pub aged: Option<Box<(TierBase, OldFacts)>>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { score: 50, updated: None, total_orders: 0, completed_orders: 0, flags: Vec::new(), aged: None }
+        Self { score: 50, updated: None, total_orders: 0, completed_orders: 0, flags: ThinVec::new(), aged: None }
     }
 }
 
@@ -159,21 +160,21 @@ impl State {
             id: id.into(),
             card: None,
             ledger: Ledger::default(),
-            holds: Vec::new(),
-            used_steps: Vec::new(),
-            open_orders: Vec::new(),
-            facts: Vec::new(),
+            holds: ThinVec::new(),
+            used_steps: ThinVec::new(),
+            open_orders: ThinVec::new(),
+            facts: ThinVec::new(),
             fact_time: Timestamp(0),
             counters: Counters::default(),
             standing: Standing::default(),
-            approvals: Vec::new(),
+            approvals: ThinVec::new(),
         }
     }
 
     /// The ended order with that fingerprint.
     #[must_use]
     pub fn fact(&self, key: u64) -> Option<&Fact> {
-        self.facts.iter().find(|fact| fact.key == key)
+        self.facts.iter().find(|fact| fact.key() == key)
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, until: Timestamp) {
 
 fn next(state: &State, context: &Context, until: Timestamp, trust_from: Timestamp) -> Option<(Timestamp, What)> {
     let start = |day| context.calendar.start(day);
-    let expiry = state.ledger.lots.first().map(|lot| (start(lot.expires), What::Expiry(lot.expires)));
+    let expiry = state.ledger.lots.first().map(|lot| (start(lot.expires()), What::Expiry(lot.expires())));
     let activation = state
         .ledger
         .pending
@@ -120,8 +120,8 @@ fn expire(draft: &mut Draft<'_>, day: Day, at: Timestamp) {
         .ledger
         .lots
         .iter()
-        .filter(|lot| lot.expires == day)
-        .map(|lot| LotPart { expires: lot.expires, revived: lot.revived, points: -lot.points })
+        .filter(|lot| lot.expires() == day)
+        .map(|lot| LotPart { points: -lot.points(), ..lot.part() })
         .collect();
     let points = lots.iter().map(|part| part.points).sum();
     draft.enter(at, points, Cause::Expiry, None, None, lots);

@@ -39,11 +39,11 @@ impl State {
         let calendar = &context.calendar;
         let until = calendar.day(now).plus(context.policy.loyalty.expiring_days);
         let mut expiring: Vec<Expiring> = Vec::new();
-        for lot in ledger.lots.iter().filter(|lot| lot.expires <= until) {
-            let at = calendar.start(lot.expires);
+        for lot in ledger.lots.iter().filter(|lot| lot.expires() <= until) {
+            let at = calendar.start(lot.expires());
             match expiring.last_mut().filter(|last| last.at == at) {
-                Some(last) => last.points += lot.points,
-                None => expiring.push(Expiring { points: lot.points, at }),
+                Some(last) => last.points += lot.points(),
+                None => expiring.push(Expiring { points: lot.points(), at }),
             }
         }
         let grace_days = context.policy.loyalty.tier_grace_days;

@@ -52,7 +52,7 @@ impl AsOf {
     /// Whether `fact` counts.
     #[must_use]
     pub fn counts(&self, fact: &Fact) -> bool {
-        fact.at() <= self.at && self.without != Some(fact.key)
+        fact.at() <= self.at && self.without != Some(fact.key())
     }
 }
 
