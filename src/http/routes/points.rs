@@ -144,7 +144,7 @@ pub async fn statement(
     let id = customer_id(&path)?;
     who.may_see_customer(&id, &[Role::Service, Role::Support])?;
     let limit = cursor::limit(query.0.limit)?;
-    let from = query.0.cursor.as_deref().map(|text| cursor::decode::<Position>(text)).transpose()?;
+    let from = query.0.cursor.as_deref().map(cursor::decode::<Position>).transpose()?;
     let (items, next) = page(&app, &id, from, limit).await?;
     let next_cursor = next.map(|position| cursor::encode(&position)).transpose()?;
     Ok(reply(&request, StatusCode::OK, &Statement { items, next_cursor }, false))
