@@ -178,3 +178,6 @@ pub(crate) struct Turn {
     /// The activation is to end, after the append if there is one.
     pub(crate) end: Option<AskError>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -368,11 +368,9 @@ impl<E: Entity> Registry<E> {
         if let Some(slot) = inner.find(id) {
             return Ok(slot);
         }
-        if inner.exceeds(0) {
+        if inner.exceeds(1) {
             inner.pressed.notify_one();
-            if inner.exceeds(1) {
-                return Err(AskError::Busy);
-            }
+            return Err(AskError::Busy);
         }
         // Capacity 0: no bound in actix's channel, whose bound holds per clone of an address. The gate is the bound.
         let (sender, receiver) = actix::dev::channel::channel(0);
@@ -389,6 +387,9 @@ impl<E: Entity> Registry<E> {
             return inner.find(id).ok_or_else(gone);
         }
         inner.live.fetch_add(1, Relaxed);
+        if inner.exceeds(0) {
+            inner.pressed.notify_one();
+        }
         inner.meters.activations.increment(1);
         inner.round.lock().unwrap_or_else(PoisonError::into_inner).push_back(Arc::downgrade(&slot));
         let live = Live { slot: Arc::clone(&slot), inner: Arc::clone(inner) };
@@ -446,3 +447,6 @@ fn arrived<T>(answer: Result<Result<T, AskError>, oneshot::error::RecvError>) ->
 fn gone() -> AskError {
     AskError::Unavailable { cause: StoreError::Unavailable("the entity's activation has ended".into()) }
 }
+
+#[cfg(test)]
+mod tests;

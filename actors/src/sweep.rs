@@ -68,7 +68,9 @@ fn step<E: Entity>(inner: &Inner<E>, every: Duration, pressed_for: &mut usize) -
     let pressed = inner.exceeds(0);
     // Under pressure the first round spares what was used lately, the second spares nobody.
     let spare = if *pressed_for > length { 0 } else { 1 };
-    let wanted = if pressed { inner.live.load(Relaxed).saturating_sub(inner.config.max_live).max(64) } else { 0 };
+    // A little more than needed, so that not every activation presses again.
+    let live = inner.live.load(Relaxed);
+    let wanted = if pressed { live.saturating_sub(inner.config.max_live).max(live / 64).max(1) } else { 0 };
     *pressed_for = if pressed { *pressed_for + budget } else { 0 };
     let mut asked = 0;
     let mut kept = Vec::with_capacity(batch.len());

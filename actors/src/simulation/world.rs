@@ -59,6 +59,8 @@ pub(super) struct World<S: Scenario> {
     rng: StdRng,
     now: Timestamp,
     unasked: usize,
+    /// The store does not fail any more.
+    healthy: bool,
     /// Being asked, with an id.
     open: Vec<Intent<S::Asked>>,
     /// Asked in an earlier life and not answered: what clients still have in their outboxes.
@@ -74,6 +76,7 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
         rng: StdRng::seed_from_u64(seed),
         now: Timestamp::from_seconds(1_800_000_000),
         unasked: COMMANDS,
+        healthy: false,
         open: Vec::new(),
         unanswered: VecDeque::new(),
         acknowledged: Vec::new(),
@@ -88,6 +91,7 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
         });
     }
     world.borrow().store.heal();
+    world.borrow_mut().healthy = true;
     live(&world, async |process| {
         clients(&process).await;
         let settle = process.world.borrow().scenario.settled_after();
@@ -233,6 +237,10 @@ async fn client<S: Scenario>(process: &Process<S>) -> bool {
                     world.acknowledged.push(Acknowledged { intent, answer });
                 }
                 return true;
+            }
+            // Where the store does not fail, nothing does: a message that is lost would show here.
+            Err(error @ (AskError::Unavailable { .. } | AskError::Deadline)) if process.world.borrow().healthy => {
+                panic!("nothing failed, but {error:?}")
             }
             // Commands without an id are not repeated: they may have taken effect.
             Err(_) if intent.request.id.is_none() => return true,

@@ -137,18 +137,23 @@ impl MemoryStore {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What becomes of an operation that is no append, after whatever time that takes.
-    async fn pass(&self, operation: Operation) -> Result<(), StoreError> {
+    /// What becomes of an operation that is no append, after whatever time that takes: half of it before the operation,
+    /// and half (which is returned) between what it finds and its answer.
+    async fn pass(&self, operation: Operation) -> Result<Rest, StoreError> {
+        let mut rest = Duration::ZERO;
         match self.fate(operation) {
             // Another task's turn first: nothing may rest on a store that answers at once.
             Fault::None => tokio::task::yield_now().await,
-            Fault::Slow(time) => tokio::time::sleep(time).await,
+            Fault::Slow(time) => {
+                rest = time / 2;
+                tokio::time::sleep(rest).await;
+            }
             Fault::Unavailable | Fault::InDoubtDone(_) | Fault::InDoubtLost(_) => {
                 tokio::task::yield_now().await;
                 return Err(StoreError::Unavailable("scripted".into()));
             }
         }
-        Ok(())
+        Ok(Rest(rest))
     }
 
     fn fate(&self, operation: Operation) -> Fault {
@@ -157,7 +162,33 @@ impl MemoryStore {
     }
 }
 
+/// The time between what an operation finds and its answer.
+#[must_use]
+struct Rest(Duration);
+
+impl Rest {
+    async fn then<T>(self, found: T) -> Result<T, StoreError> {
+        if !self.0.is_zero() {
+            tokio::time::sleep(self.0).await;
+        }
+        Ok(found)
+    }
+}
+
 impl Stored {
+    fn open(&self, entity: &EntityKey) -> Opened {
+        let snapshot = self.snapshots.get(entity).cloned();
+        let from = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+        let rows = self.rows.get(entity).into_iter().flatten().filter(|row| row.seq > from).cloned().collect();
+        Opened { snapshot, rows }
+    }
+
+    fn keep(&mut self, entity: &EntityKey, snapshot: StoredSnapshot) {
+        if self.snapshots.get(entity).is_none_or(|there| there.seq <= snapshot.seq) {
+            self.snapshots.insert(entity.clone(), snapshot);
+        }
+    }
+
     fn append(&mut self, append: &Append) -> Result<(), StoreError> {
         let Append { entity, row, views, wake, effects } = append;
         let rows = self.rows.entry(entity.clone()).or_default();
@@ -199,12 +230,9 @@ impl Stored {
 #[async_trait]
 impl Journal for MemoryStore {
     async fn open(&self, entity: &EntityKey) -> Result<Opened, StoreError> {
-        self.pass(Operation::Open).await?;
-        let stored = self.stored();
-        let snapshot = stored.snapshots.get(entity).cloned();
-        let from = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-        let rows = stored.rows.get(entity).into_iter().flatten().filter(|row| row.seq > from).cloned().collect();
-        Ok(Opened { snapshot, rows })
+        let rest = self.pass(Operation::Open).await?;
+        let found = self.stored().open(entity);
+        rest.then(found).await
     }
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {
@@ -226,13 +254,9 @@ impl Journal for MemoryStore {
     }
 
     async fn snapshot(&self, entity: &EntityKey, snapshot: StoredSnapshot) -> Result<(), StoreError> {
-        self.pass(Operation::Snapshot).await?;
-        let mut stored = self.stored();
-        let newer = stored.snapshots.get(entity).is_none_or(|there| there.seq <= snapshot.seq);
-        if newer {
-            stored.snapshots.insert(entity.clone(), snapshot);
-        }
-        Ok(())
+        let rest = self.pass(Operation::Snapshot).await?;
+        self.stored().keep(entity, snapshot);
+        rest.then(()).await
     }
 
     async fn rows(
@@ -243,45 +267,48 @@ impl Journal for MemoryStore {
         limit: usize,
         descending: bool,
     ) -> Result<Vec<StoredRow>, StoreError> {
-        self.pass(Operation::Rows).await?;
-        let stored = self.stored();
-        let all = stored.rows.get(entity).map(Vec::as_slice).unwrap_or_default();
-        let within = all.iter().filter(|row| (from_seq..=to_seq).contains(&row.seq)).cloned();
-        Ok(if descending { within.rev().take(limit).collect() } else { within.take(limit).collect() })
+        let rest = self.pass(Operation::Rows).await?;
+        let mut rows = self.rows_of(entity);
+        rows.retain(|row| (from_seq..=to_seq).contains(&row.seq));
+        if descending {
+            rows.reverse();
+        }
+        rows.truncate(limit);
+        rest.then(rows).await
     }
 
     async fn seq_at(&self, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError> {
-        self.pass(Operation::Rows).await?;
-        let stored = self.stored();
-        let all = stored.rows.get(entity).map(Vec::as_slice).unwrap_or_default();
-        Ok(all.iter().rev().find(|row| row.at <= at).map(|row| row.seq))
+        let rest = self.pass(Operation::Rows).await?;
+        let found = self.rows_of(entity).iter().rev().find(|row| row.at <= at).map(|row| row.seq);
+        rest.then(found).await
     }
 
     async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
-        self.pass(Operation::Owed).await?;
+        let rest = self.pass(Operation::Owed).await?;
         let after = after.map(|(key, seq, index)| (key.kind.as_str(), key.id, seq, index));
-        let stored = self.stored();
-        let later = stored.outbox.iter().filter(|(place, _)| after.as_ref().is_none_or(|after| *place > after));
-        Ok(later.map(|(_, owed)| owed.clone()).take(limit).collect())
+        let found = {
+            let stored = self.stored();
+            let later = stored.outbox.iter().filter(|(place, _)| after.as_ref().is_none_or(|after| *place > after));
+            later.map(|(_, owed)| owed.clone()).take(limit).collect()
+        };
+        rest.then(found).await
     }
 
     async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError> {
-        self.pass(Operation::Delivered).await?;
-        let mut stored = self.stored();
+        let rest = self.pass(Operation::Delivered).await?;
         for (key, seq, index) in effects {
-            stored.outbox.remove(&(key.kind.as_str(), key.id, seq, index));
+            self.stored().outbox.remove(&(key.kind.as_str(), key.id, seq, index));
         }
-        Ok(())
+        rest.then(()).await
     }
 
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError> {
-        self.pass(Operation::Due).await?;
-        let stored = self.stored();
-        let mut due: Vec<_> = stored.wakes.iter().map(|(key, &at)| (at, key.clone())).collect();
+        let rest = self.pass(Operation::Due).await?;
+        let mut due: Vec<_> = self.stored().wakes.iter().map(|(key, &at)| (at, key.clone())).collect();
         due.retain(|(at, _)| *at <= until);
         due.sort();
         due.truncate(limit);
-        Ok(due)
+        rest.then(due).await
     }
 
     async fn entities(
@@ -290,18 +317,20 @@ impl Journal for MemoryStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<EntityKey>, StoreError> {
-        self.pass(Operation::Other).await?;
-        let stored = self.stored();
-        let of_kind = stored.rows.keys().filter(|key| key.kind == kind && after.is_none_or(|after| *key.id > *after));
-        Ok(of_kind.take(limit).cloned().collect())
+        let rest = self.pass(Operation::Other).await?;
+        let mut of_kind = self.keys();
+        of_kind.retain(|key| key.kind == kind && after.is_none_or(|after| *key.id > *after));
+        of_kind.truncate(limit);
+        rest.then(of_kind).await
     }
 }
 
 #[async_trait]
 impl Views for MemoryStore {
     async fn get(&self, view: View, key: &str) -> Result<Option<ViewRow>, StoreError> {
-        self.pass(Operation::Other).await?;
-        Ok(self.stored().views.get(&(view.as_str(), key.to_owned())).cloned())
+        let rest = self.pass(Operation::Other).await?;
+        let found = self.stored().views.get(&(view.as_str(), key.to_owned())).cloned();
+        rest.then(found).await
     }
 
     async fn list(
@@ -311,13 +340,16 @@ impl Views for MemoryStore {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ViewRow>, StoreError> {
-        self.pass(Operation::Other).await?;
-        let stored = self.stored();
-        let found = stored.views.iter().rev().filter(|((of, _), row)| {
-            *of == view.as_str()
+        let rest = self.pass(Operation::Other).await?;
+        let wanted = |(of, row): (&'static str, &ViewRow)| {
+            of == view.as_str()
                 && filter.is_none_or(|filter| row.filter == filter)
                 && before.is_none_or(|before| row.key.as_str() < before)
-        });
-        Ok(found.map(|(_, row)| row.clone()).take(limit).collect())
+        };
+        let mut found: Vec<ViewRow> =
+            self.all_views().into_iter().filter(|((of, _), row)| wanted((of, row))).map(|(_, row)| row).collect();
+        found.reverse();
+        found.truncate(limit);
+        rest.then(found).await
     }
 }

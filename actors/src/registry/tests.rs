@@ -1,0 +1,217 @@
+//! The registry with its actors, on one thread over a clock that is paused.
+
+use actix::System;
+use adal_domain::{
+    entity::{EntityKey, EntityKind},
+    time::Timestamp,
+};
+
+use super::*;
+use crate::{
+    ask::CommandId,
+    ports::Views,
+    simulation::ledger::{Account, Ask, Refused},
+    testing::{Fault, ManualClock, MemoryStore, Operation},
+};
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    System::with_tokio_rt(runtime).block_on(test);
+}
+
+fn config() -> RegistryConfig {
+    RegistryConfig { arbiters: 0, idle_after: Duration::from_secs(10), ..RegistryConfig::default() }
+}
+
+fn start(config: RegistryConfig) -> (Registry<Account>, Arc<MemoryStore>) {
+    let store = Arc::new(MemoryStore::new());
+    (on(config, &store), store)
+}
+
+fn on(config: RegistryConfig, store: &Arc<MemoryStore>) -> Registry<Account> {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
+    Registry::new(config, Arc::clone(store) as Arc<dyn Journal>, clock, Arc::new(|_| ()))
+}
+
+fn request(key: &str, command: Ask) -> Request<Account> {
+    Request { id: Some(CommandId::of("test", key)), print: [1; 16], command }
+}
+
+fn key(id: &str) -> EntityKey {
+    EntityKey::new(EntityKind::Customer, id)
+}
+
+#[test]
+fn a_repeat_is_answered_from_its_row_also_by_the_next_process() {
+    run(async {
+        let (registry, store) = start(config());
+        let first = registry.ask("a", request("1", Ask::Deposit(7))).await.unwrap();
+        let refused = registry.ask("a", request("2", Ask::Capture)).await.unwrap();
+        assert_eq!(refused.outcome, Err(Refused::NoHold));
+        assert_eq!(registry.stop(Duration::from_secs(1)).await, Stopped { in_time: true, left: 0 });
+        assert!(matches!(registry.ask("a", request("3", Ask::Look)).await, Err(AskError::Stopping)));
+        assert_eq!(store.snapshot_of(&key("a")).unwrap().seq, 2);
+
+        let next = on(config(), &store);
+        let again = next.ask("a", request("1", Ask::Deposit(7))).await.unwrap();
+        assert!(again.replayed && !first.replayed);
+        assert_eq!((again.outcome, again.seq, again.at), (first.outcome, first.seq, first.at));
+        assert!(next.ask("a", request("2", Ask::Capture)).await.unwrap().replayed);
+        let other = Request { print: [2; 16], ..request("1", Ask::Deposit(8)) };
+        assert!(matches!(next.ask("a", other).await, Err(AskError::KeyReused)));
+        assert_eq!(next.read("a").await.unwrap().state.balance, 7);
+        assert_eq!(store.rows_of(&key("a")).len(), 2);
+    });
+}
+
+#[test]
+fn a_list_is_decided_in_order_as_one_row() {
+    run(async {
+        let (registry, store) = start(config());
+        let hold = Ask::Hold { amount: 5, seconds: 60 };
+        let list = vec![request("1", Ask::Deposit(5)), request("2", hold), request("3", Ask::Capture)];
+        let answers = registry.ask_many("a", list).await.unwrap();
+        assert!(answers.iter().all(|answer| answer.as_ref().unwrap().outcome.is_ok()));
+        assert_eq!(store.rows_of(&key("a")).len(), 1);
+        assert_eq!(store.wake_of(&key("a")), None);
+        assert_eq!(store.list(adal_domain::entity::View::HoldById, None, None, 9).await.unwrap(), []);
+    });
+}
+
+#[test]
+fn what_asks_while_a_row_is_in_flight_shares_the_next_row_and_the_queue_is_bounded() {
+    run(async {
+        let (registry, store) = start(RegistryConfig { queue_per_entity: 10, ..config() });
+        registry.read("a").await.unwrap();
+        store.follow(|_| Fault::Slow(Duration::from_millis(100)));
+        let keys: Vec<String> = (0..20).map(|key| key.to_string()).collect();
+        let asks = keys.iter().map(|key| registry.ask("a", request(key, Ask::Deposit(1))));
+        let answers = futures_util::future::join_all(asks).await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(AskError::Busy))).count();
+        assert_eq!(busy, 10);
+        assert!(store.rows_of(&key("a")).len() <= 2);
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 10);
+    });
+}
+
+#[test]
+fn an_unavailable_store_ends_the_activation_and_the_next_ask_opens_it_anew() {
+    run(async {
+        let (registry, store) = start(config());
+        registry.ask("a", request("1", Ask::Deposit(1))).await.unwrap();
+        store.follow(|operation| if operation == Operation::Append { Fault::Unavailable } else { Fault::None });
+        let answer = registry.ask("a", request("2", Ask::Deposit(2))).await;
+        assert!(matches!(answer, Err(AskError::Unavailable { .. })));
+        store.heal();
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 1);
+        assert!(!registry.ask("a", request("2", Ask::Deposit(2))).await.unwrap().replayed);
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 3);
+    });
+}
+
+#[test]
+fn an_append_in_doubt_is_repeated_until_known_and_nothing_opens_the_entity_before() {
+    run(async {
+        let (registry, store) = start(config());
+        registry.ask("a", request("1", Ask::Deposit(1))).await.unwrap();
+        let mut opened = 0;
+        store.follow(move |operation| match operation {
+            Operation::Append => Fault::InDoubtLost(Duration::from_secs(1)),
+            Operation::Open => {
+                opened += 1;
+                panic!("opened {opened} times while an append is in doubt");
+            }
+            _ => Fault::None,
+        });
+        assert!(matches!(registry.ask("a", request("2", Ask::Deposit(2))).await, Err(AskError::Deadline)));
+        assert!(matches!(registry.ask("a", request("3", Ask::Deposit(4))).await, Err(AskError::Deadline)));
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 1, "what is durable is read meanwhile");
+        store.heal();
+        assert!(registry.ask("a", request("2", Ask::Deposit(2))).await.unwrap().replayed);
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 3, "who went away was not decided");
+    });
+}
+
+#[test]
+fn three_panics_quarantine_an_entity_and_no_other() {
+    run(async {
+        let (registry, _) = start(config());
+        for number in 0..3 {
+            let answer = registry.ask("bad", request(&format!("{number}"), Ask::Panic)).await;
+            assert!(matches!(answer, Err(AskError::Panicked)));
+        }
+        assert!(matches!(registry.ask("bad", request("x", Ask::Look)).await, Err(AskError::Quarantined)));
+        assert!(matches!(registry.read("bad").await, Err(AskError::Quarantined)));
+        assert!(registry.ask("good", request("x", Ask::Look)).await.unwrap().outcome.is_ok());
+    });
+}
+
+#[test]
+fn idle_entities_leave_a_snapshot_and_go_and_too_many_make_room() {
+    run(async {
+        let (registry, store) = start(RegistryConfig { max_live: 8, ..config() });
+        registry.ask("a", request("1", Ask::Deposit(1))).await.unwrap();
+        assert_eq!(registry.live().0, 1);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(registry.live(), (0, 0));
+        assert_eq!(store.snapshot_of(&key("a")).unwrap().seq, 1);
+        for number in 0..100 {
+            let id = format!("many-{number}");
+            while let Err(error) = registry.ask(&id, request("1", Ask::Deposit(1))).await {
+                assert!(matches!(error, AskError::Busy));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(registry.live().0 <= 10);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(registry.live().0 <= 8);
+        assert!(registry.ask("many-0", request("1", Ask::Deposit(1))).await.unwrap().replayed);
+    });
+}
+
+#[test]
+fn entities_on_threads_of_their_own_answer_everyone() {
+    System::new().block_on(async {
+        let (registry, store) = start(RegistryConfig { arbiters: 2, ..config() });
+        let asks = (0..2_000).map(|number| {
+            let registry = registry.clone();
+            async move {
+                let id = format!("e{}", number % 50);
+                registry.ask(&id, request(&number.to_string(), Ask::Deposit(1))).await.unwrap()
+            }
+        });
+        let answers = futures_util::future::join_all(asks).await;
+        assert!(answers.iter().all(|answer| !answer.replayed));
+        assert_eq!(registry.read("e7").await.unwrap().state.balance, 40);
+        assert_eq!(registry.stop(Duration::from_secs(10)).await, Stopped { in_time: true, left: 0 });
+        assert_eq!(store.keys().len(), 50);
+    });
+}
+
+/// `cargo test -p adal-actors --release bytes_per -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a check: it needs a process of its own"]
+fn bytes_per_idle_entity() {
+    const COUNT: usize = 200_000;
+    let resident = || -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    run(async {
+        let (registry, _) = start(RegistryConfig { idle_after: Duration::from_secs(86_400), ..config() });
+        registry.read("warm").await.unwrap();
+        let before = resident();
+        for number in 0..COUNT {
+            registry.read(&format!("00000000-0000-7000-8000-{number:012}")).await.unwrap();
+        }
+        assert_eq!(registry.live().0, COUNT + 1);
+        println!("{} bytes per idle entity", (resident() - before) / COUNT);
+        println!(
+            "actor {} slot {} published {} state {}",
+            size_of::<EntityActor<Account>>(),
+            size_of::<Slot<Account>>(),
+            size_of::<Published<Account>>(),
+            size_of::<<Account as Entity>::State>()
+        );
+    });
+}
