@@ -25,6 +25,7 @@ mod open;
 mod queries;
 mod reader;
 mod rebuild;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -55,7 +56,8 @@ use self::{
     layout::unavailable,
     open::Lock,
     reader::Readers,
-    writer::{Command, Item, Shared, Writer},
+    shared::Shared,
+    writer::{Command, Item, Writer},
 };
 pub use self::{
     backup::{BackupError, BackupReport},
@@ -82,7 +84,7 @@ pub struct SqliteConfig {
     pub readers: usize,
     /// Page cache of each connection, in KiB.
     pub cache_kib: u32,
-    /// Pages (of 4 KiB) in the log before they are copied into the file, beside the commits. Sixteen times as many, and
+    /// Pages (of 4 KiB) in the log before they are copied into the file, beside the commits. Four times as many, and
     /// a commit does it.
     pub checkpoint_pages: u32,
 }
@@ -97,7 +99,7 @@ impl SqliteConfig {
             max_batch_rows: 512,
             readers: 2,
             cache_kib: 32 * 1024,
-            checkpoint_pages: 1000,
+            checkpoint_pages: 4096,
         }
     }
 }

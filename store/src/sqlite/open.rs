@@ -265,7 +265,7 @@ fn settings(conn: &Connection, config: &SqliteConfig) -> rusqlite::Result<()> {
     // nothing elsewhere. wal_autocheckpoint: the bound above the checkpointer's (see `checkpoint`), at which a commit copies
     // the log. It bounds the log, and with it how long the next start takes after a crash. journal_size_limit: a log that
     // grew while a backup was reading shrinks again.
-    let bound = u64::from(config.checkpoint_pages.max(1)) * 16;
+    let bound = u64::from(config.checkpoint_pages.max(1)) * 4;
     conn.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA wal_autocheckpoint = {};
          PRAGMA journal_size_limit = {};",

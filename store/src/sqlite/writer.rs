@@ -15,26 +15,26 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, PoisonError,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
 use adal_actors::ports::StoreError;
-use metrics::{Counter, Gauge, Histogram};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    Health, SqliteConfig,
+    SqliteConfig,
     apply::{Done, Fault, Work, apply, present},
     checkpoint::Checkpointer,
     failure::{Class, classify, refused},
     layout::{corrupt, unavailable},
     open,
     rebuild::{Rebuild, RebuildStep},
+    shared::{Meters, Shared},
 };
 
 /// What an item's caller is told: on how many entries it had an effect.
@@ -65,65 +65,6 @@ pub(super) enum Command {
     /// Run this on the writer's connection.
     #[cfg(test)]
     Run(Box<dyn FnOnce(&Connection) + Send>, oneshot::Sender<()>),
-}
-
-/// What the writer's thread shares with the store's handles.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// Items in the queue.
-    pub(super) queued: AtomicUsize,
-    /// Transactions committed that wrote something for an item.
-    pub(super) commits: AtomicU64,
-    /// Journal rows committed.
-    pub(super) rows: AtomicU64,
-    /// Why nothing can be written, if so.
-    pub(super) sick: Mutex<Option<Arc<str>>>,
-    /// Errors to come, for tests of what cannot be caused from outside.
-    #[cfg(test)]
-    pub(super) planted: Mutex<Vec<Planted>>,
-}
-
-/// An error of COMMIT for tests.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Planted {
-    /// COMMIT succeeds, and an error is reported.
-    AfterCommit,
-    /// COMMIT does not happen, and an error is reported.
-    InsteadOfCommit,
-}
-
-impl Shared {
-    /// What `/readyz` says.
-    pub(super) fn health(&self) -> Health {
-        match &*self.sick.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Health::Healthy,
-            Some(reason) => Health::ReadOnly { reason: Arc::clone(reason) },
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Meters {
-    batch_rows: Histogram,
-    commit_seconds: Histogram,
-    rows: Counter,
-    queue: Gauge,
-}
-
-impl Meters {
-    fn new() -> Self {
-        metrics::describe_histogram!("adal_journal_batch_rows", "Journal rows made durable by one commit");
-        metrics::describe_histogram!("adal_journal_commit_seconds", "A transaction of the journal, its fsync included");
-        metrics::describe_counter!("adal_journal_rows_total", "Journal rows made durable");
-        metrics::describe_gauge!("adal_journal_queue", "Writes that wait for the journal's writer");
-        Self {
-            batch_rows: metrics::histogram!("adal_journal_batch_rows"),
-            commit_seconds: metrics::histogram!("adal_journal_commit_seconds"),
-            rows: metrics::counter!("adal_journal_rows_total"),
-            queue: metrics::gauge!("adal_journal_queue"),
-        }
-    }
 }
 
 /// The writer's thread.
@@ -193,6 +134,12 @@ impl Writer {
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // What came after the word to end was not done, and is told so.
+        while let Ok(command) = queue.try_recv() {
+            if let Command::Write(item) = command {
+                let _ = item.answer.send(Err(unavailable("the store is closed")));
             }
         }
         self.rebuild = None;
@@ -356,6 +303,7 @@ impl Writer {
     fn commit(&self, conn: &Connection) -> rusqlite::Result<()> {
         #[cfg(test)]
         {
+            use super::shared::Planted;
             let planted = self.shared.planted.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let error = || {
                 let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);

@@ -17,10 +17,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{
-    SqliteConfig, SqliteStore,
-    writer::{Command, Planted},
-};
+use super::{SqliteConfig, SqliteStore, shared::Planted, writer::Command};
 use crate::conformance::{Factory, Ports, run};
 
 /// A folder that goes with the test.
