@@ -1,6 +1,11 @@
 //! End to end: real servers, real HTTP, real files. One binary, one link step; a module per subject.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it finds what must not be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it finds what must not be"
+)]
 
 mod access;
 mod bad_input;
