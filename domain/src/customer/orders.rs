@@ -270,11 +270,17 @@ fn same_paid(order: &OrderKey, known: i64, paid_minor: i64) -> Result<(), Refusa
 
 /// Completes an order whose lines are known, then books the returns that waited for it.
 fn finish(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp, paid_minor: i64) {
-    let Some(open) = open(draft, order) else { return };
-    let Some(placed) = &open.placed else { return };
+    let Some(mut open) = open(draft, order) else { return };
+    let Some(placed) = open.placed.clone() else { return };
     let time = decided(draft, at);
     settle::settle(draft, time);
-    earn::complete(draft, &open, placed, at, time, paid_minor);
+    // Weighed after the completion: dated by the later of both, whichever arrived first.
+    let later = open.weighed_at.filter(|weighed_at| *weighed_at > at);
+    let weights = if later.is_some() { std::mem::take(&mut open.weighed) } else { Vec::new() };
+    earn::complete(draft, &open, &placed, at, time, paid_minor);
+    if let Some(weighed_at) = later {
+        weigh_kept(draft, &placed, order, weighed_at, &weights);
+    }
     for kept in &open.returns {
         let time = decided(draft, kept.at);
         settle::settle(draft, time);
@@ -284,6 +290,26 @@ fn finish(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp, paid_minor: i6
         if let Err(refusal) = result {
             draft.signal(SignalKind::KeptEventRefused, time, Some(&order.shop_id), Some(order), &refusal.to_string());
         }
+    }
+}
+
+/// Weights that arrived before the completion and are of a later time.
+fn weigh_kept(
+    draft: &mut Draft<'_>,
+    placed: &Placed,
+    order: &OrderKey,
+    at: Timestamp,
+    weights: &[(crate::ids::LineId, i64)],
+) {
+    let lines: Vec<DeliveredLine> = weights
+        .iter()
+        .map(|(id, delivered_g)| DeliveredLine { line_id: id.clone(), delivered_g: *delivered_g })
+        .filter(|line| check_weighed(&placed.lines, 0, line).is_ok())
+        .collect();
+    let result =
+        draft.record(order.fingerprint(), draft.seq).and_then(|record| weigh_ended(draft, record, at, &lines));
+    if let Err(refusal) = result {
+        draft.signal(SignalKind::KeptEventRefused, at, Some(&order.shop_id), Some(order), &refusal.to_string());
     }
 }
 
