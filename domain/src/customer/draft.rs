@@ -114,6 +114,12 @@ impl<'a> Draft<'a> {
         self.day(at).plus(self.context.policy.loyalty.lot_days)
     }
 
+    /// Whether something that takes effect now can earn: there is a card that is not closed, and the flag is on.
+    pub fn earns(&self) -> bool {
+        let open_card = self.state.card.as_ref().is_some_and(|card| card.status != crate::card::CardStatus::Closed);
+        open_card && self.context.earn
+    }
+
     pub fn signal(
         &mut self,
         kind: SignalKind,

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     amounts::{MINOR_PER_POINT, share_out},
-    card::CardStatus,
     checkout::cashback,
     errors::{Code, Refusal},
     ids::{Actor, EntryId, LineId, OrderKey},
@@ -65,13 +64,12 @@ fn record(draft: &Draft<'_>, open: &OpenOrder, placed: &Placed, at: Timestamp, p
             refunded_minor: 0,
         })
         .collect();
-    let open_card = draft.state.card.as_ref().is_some_and(|card| card.status != CardStatus::Closed);
     Record {
         order: open.order.clone(),
         at,
         paid_minor,
         charged_by: placed.charged_by,
-        with_card: open_card && draft.context.earn,
+        with_card: draft.earns(),
         rate_permyriad: 0,
         cashback: 0,
         expires: draft.day(at),

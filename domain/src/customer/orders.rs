@@ -236,7 +236,7 @@ fn weigh_ended(
             continue;
         }
         record.lines[i].delivered_g = Some(line.delivered_g);
-        if record.with_card {
+        if record.with_card && draft.earns() {
             earn::compensate(draft, &mut record, i, decided);
         }
     }
