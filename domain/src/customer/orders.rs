@@ -231,8 +231,10 @@ fn weigh_ended(
     let before = record.clone();
     for line in lines {
         let Some(i) = record.line(&line.line_id) else { continue };
-        // Once compensation is booked, or goods came back, the weight stands.
-        if record.lines[i].compensated.is_some() || record.lines[i].returned > line.delivered_g {
+        // Once compensation is booked, or goods came back, the weight stands. Said again, it says nothing new.
+        let known = &record.lines[i];
+        let again = known.delivered_g == Some(line.delivered_g);
+        if again || known.compensated.is_some() || known.returned > line.delivered_g {
             continue;
         }
         record.lines[i].delivered_g = Some(line.delivered_g);
