@@ -19,7 +19,7 @@ use crate::{
     ids::{Actor, EntryId, LineId, OrderKey},
     line::Unit,
     order_event::ChargedBy,
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 
 /// Completes an order at its own time `at`, decided at `decided`: its points, its compensations, its fact.
@@ -196,8 +196,24 @@ pub(super) fn review(
         let expires = draft.expiry_of(now);
         let reason = format!("{reason} ({by})");
         draft.earn(now, review.points, Cause::Cashback, Some(&review.order), Some(&reason), expires);
+        note_own_lot(draft, &review.order, expires)?;
     }
     Ok(Reply::Reviewed { entry: entry.clone(), released: release, balance: draft.state.ledger.balance })
+}
+
+/// A return takes cashback from its own lot first: that of the release, not that of the order's next day.
+fn note_own_lot(draft: &mut Draft<'_>, order: &OrderKey, expires: Day) -> Result<(), Refusal> {
+    let key = order.fingerprint();
+    // An order that is forgotten can no longer be returned.
+    let Some(seq) = draft.state.fact(key).map(super::facts::Fact::seq) else { return Ok(()) };
+    let mut record = draft.record(key, seq)?;
+    if record.expires != expires {
+        record.expires = expires;
+        // Nothing of the order changed at this time: it counts as decided when the latest fact was.
+        let decided = draft.state.fact_time;
+        draft.emit(Event::OrderAmended { decided, record: Box::new(record) });
+    }
+    Ok(())
 }
 
 fn missing_review(draft: &Draft<'_>, entry: &EntryId) -> Refusal {

@@ -187,7 +187,7 @@ pub enum Event {
         /// The order as it ended.
         record: Box<Record>,
     },
-    /// A completed order changed: a return, or a weight that came later.
+    /// A completed order changed: a return, a weight that came later, or the lot of cashback that support released.
     OrderAmended {
         /// When it was decided.
         decided: Timestamp,

@@ -23,12 +23,19 @@ const MAX_KEPT_RETURNS: usize = 100;
 
 /// The row of an ended order's record, where the event needs it.
 pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
-    let Command::Order(event) = command else { return Vec::new() };
-    if matches!(event.fact, OrderFact::Cancelled { .. }) {
-        return Vec::new();
-    }
+    let order = match command {
+        Command::Order(event) if !matches!(event.fact, OrderFact::Cancelled { .. }) => &event.order,
+        // A release tells the order's record which lot its cashback went into.
+        Command::DecideReview { entry, release: true, .. } => {
+            match state.ledger.reviews.iter().find(|review| review.entry == *entry) {
+                Some(review) => &review.order,
+                None => return Vec::new(),
+            }
+        }
+        _ => return Vec::new(),
+    };
     state
-        .fact(event.order.fingerprint())
+        .fact(order.fingerprint())
         .filter(|fact| fact.kind() == FactKind::Completed)
         .map(|fact| fact.seq())
         .into_iter()
