@@ -260,7 +260,8 @@ fn amended(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
 
 fn touch(state: &mut State, decided: Timestamp) {
     state.fact_time = state.fact_time.max(decided);
-    state.standing.updated = Some(decided);
+    // A late event can be decided before a flag that was set at the clock.
+    state.standing.updated = state.standing.updated.max(Some(decided));
 }
 
 fn flag(state: &mut State, event: &Event) {
