@@ -35,9 +35,7 @@ pub(super) fn complete(
     if record.with_card {
         let as_of = AsOf { at, without: Some(record.order.fingerprint()) };
         record.rate_permyriad = draft.rate_permyriad(draft.tier(as_of).tier);
-        let (_, eligible) = record.kept();
-        // Where nothing was paid in money, `kept` counts line totals: they earn nothing.
-        record.cashback = if paid_minor > 0 { cashback(eligible, record.rate_permyriad) } else { 0 };
+        record.cashback = cashback(record.money().1, record.rate_permyriad);
         record.expires = draft.day(decided).plus(1 + draft.context.policy.loyalty.lot_days);
         book_cashback(draft, &record, as_of, decided);
         for i in 0..record.lines.len() {

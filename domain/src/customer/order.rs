@@ -161,17 +161,27 @@ impl Record {
     /// money was paid, line totals stand for it.
     #[must_use]
     pub fn kept(&self) -> (i64, i64) {
-        let lines = self.lines.iter().filter(|line| !line.line.restricted);
-        if self.paid_minor > 0 {
-            let (whole, refunded) = lines.fold((0, 0), |(w, r), line| (w + line.money_minor, r + line.refunded_minor));
-            ((whole - refunded).max(0), whole)
-        } else {
-            lines.fold((0, 0), |(kept, whole), line| {
-                let total = line.line.total_minor;
-                let back = mul_div_floor(total, line.returned, line.charged(self.charged_by)).min(total);
-                (kept + total - back, whole + total)
-            })
+        let (kept, whole) = self.money();
+        if whole > 0 {
+            return (kept, whole);
         }
+        self.unrestricted().fold((0, 0), |(kept, whole), line| {
+            let total = line.line.total_minor;
+            let back = mul_div_floor(total, line.returned, line.charged(self.charged_by)).min(total);
+            (kept + total - back, whole + total)
+        })
+    }
+
+    /// (kept, whole): the money of unrestricted lines alone.
+    #[must_use]
+    pub fn money(&self) -> (i64, i64) {
+        let sums = |(w, r), line: &RecordLine| (w + line.money_minor, r + line.refunded_minor);
+        let (whole, refunded) = self.unrestricted().fold((0, 0), sums);
+        ((whole - refunded).max(0), whole)
+    }
+
+    fn unrestricted(&self) -> impl Iterator<Item = &RecordLine> {
+        self.lines.iter().filter(|line| !line.line.restricted)
     }
 
     /// What points paid of each line, in minor units: shared out over unrestricted lines by their totals.
