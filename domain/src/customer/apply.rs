@@ -12,6 +12,7 @@ use crate::{
     card::{Card, CardStatus},
     ids::OrderKey,
     order_event::CancelledBy,
+    qr::Step,
     time::Timestamp,
 };
 
@@ -186,8 +187,11 @@ fn hold(state: &mut State, event: &Event) {
                 } else {
                     let hold = state.holds.remove(i);
                     if let (HoldEnd::Captured { .. }, Some(step)) = (end, hold.step) {
-                        // A pay scan lives ten minutes; an hour outlasts every clock that we accept.
-                        state.used_steps.retain(|(_, until)| until > at);
+                        // A pay scan lives ten minutes; an hour outlasts every clock that we accept. A hold that can
+                        // still be captured late keeps its step known.
+                        let holds = &state.holds;
+                        let held = |step: &Step| holds.iter().any(|hold| hold.step == Some(*step));
+                        state.used_steps.retain(|(step, until)| until > at || held(step));
                         state.used_steps.push((step, at.plus_seconds(3600)));
                     }
                 }

@@ -118,7 +118,13 @@ pub(super) fn capture(
     let mut sold = reprice(&hold.cart, &hold.quote, lines, &hold.standing, &draft.context.policy)?;
     sold.hold = None;
     let wanted = sold.points_burned;
-    let spent = if hold.expired { late_parts(draft, wanted) } else { first_parts(&hold.parts, wanted) };
+    let used = hold.step.is_some_and(|step| draft.state.is_step_used(step));
+    let spent = match (used, hold.expired) {
+        // Another hold has burned with the same pay code: it burns once, and a printed sale is never refused.
+        (true, _) => Vec::new(),
+        (_, true) => late_parts(draft, wanted),
+        (_, false) => first_parts(&hold.parts, wanted),
+    };
     let points: i64 = spent.iter().map(|part| part.points).sum();
     let back = rest_of(&hold.parts, &spent);
     let end = HoldEnd::Captured { order_id: order_id.clone(), points, total_minor: sold.total_minor };
