@@ -51,7 +51,11 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         }),
         Event::AdjustmentDecided { view, .. } => state.approvals.retain(|a| a.approval_id != view.approval_id),
         Event::FlagRaised { .. } | Event::FlagDecided { .. } => flag(state, event),
-        Event::Trust { score, .. } => state.standing.score = *score,
+        Event::Trust { at, score, .. } => {
+            state.standing.score = *score;
+            // The midnights up to this one are done: walked again, they would announce their old scores again.
+            state.standing.updated = state.standing.updated.max(Some(*at));
+        }
         Event::Signal { .. } => {}
         Event::FactsAged { before, tier, old } => {
             state.facts.retain(|fact| fact.at() >= *before);

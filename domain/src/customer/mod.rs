@@ -106,7 +106,7 @@ pub struct State {
 pub struct Standing {
     /// The score as last announced.
     pub score: i64,
-    /// When a fact last changed.
+    /// When a fact or the score last changed.
     pub updated: Option<Timestamp>,
     /// Ended orders, all of them.
     pub total_orders: u32,
