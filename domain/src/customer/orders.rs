@@ -315,8 +315,7 @@ fn weigh_kept(
         .map(|(id, delivered_g)| DeliveredLine { line_id: id.clone(), delivered_g: *delivered_g })
         .filter(|line| check_weighed(&placed.lines, 0, line).is_ok())
         .collect();
-    let result =
-        draft.record(order.fingerprint(), draft.seq).and_then(|record| weigh_ended(draft, record, at, &lines));
+    let result = draft.record(order.fingerprint(), draft.seq).and_then(|record| weigh_ended(draft, record, at, &lines));
     if let Err(refusal) = result {
         draft.signal(SignalKind::KeptEventRefused, at, Some(&order.shop_id), Some(order), &refusal.to_string());
     }
