@@ -236,8 +236,8 @@ impl World {
             "lots" => {
                 let lots = &settled.ledger.lots;
                 let parts = lots.iter().map(|lot| {
-                    let life = if lot.revived { " (second life)" } else { "" };
-                    format!("{} to day {}{life}", grouped(lot.points), say::day_number(lot.expires))
+                    let life = if lot.is_revived() { " (second life)" } else { "" };
+                    format!("{} to day {}{life}", grouped(lot.points()), say::day_number(lot.expires()))
                 });
                 format!("lots {}", listed(parts))
             }
