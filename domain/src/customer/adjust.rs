@@ -20,7 +20,8 @@ pub(super) fn ask(draft: &mut Draft<'_>, points: i64, reason: &str, by: &Actor) 
     cards::check_reason(reason)?;
     let now = draft.now;
     settle::settle(draft, now);
-    if points == 0 || points.abs() > MAX_ADJUSTMENT {
+    // In range first: everything below may then negate it.
+    if points == 0 || !(-MAX_ADJUSTMENT..=MAX_ADJUSTMENT).contains(&points) {
         let detail = format!("points: must be -{MAX_ADJUSTMENT} to {MAX_ADJUSTMENT} and not 0");
         return Err(Refusal::new(Code::AdjustmentInvalid, detail).with_max(MAX_ADJUSTMENT));
     }
@@ -107,16 +108,15 @@ fn check(draft: &Draft<'_>, points: i64) -> Result<(), Refusal> {
 
 fn enter(draft: &mut Draft<'_>, points: i64, reason: &str, by: &Actor) -> Result<Reply, Refusal> {
     let now = draft.now;
-    let reason = format!("{reason} ({by})");
     let entry = if points > 0 {
         let expires = draft.expiry_of(now);
-        draft.earn(now, points, Cause::Adjustment, None, Some(&reason), expires)
+        draft.earn(now, points, Cause::Adjustment, None, Some((reason, by)), expires)
     } else {
         let mut lots = draft.state.ledger.soonest(-points, None);
         for part in &mut lots {
             part.points = -part.points;
         }
-        draft.enter(now, points, Cause::Adjustment, None, Some(&reason), lots)
+        draft.enter(now, points, Cause::Adjustment, None, Some((reason, by)), lots)
     };
     Ok(Reply::Adjusted { entry, balance: draft.state.ledger.balance })
 }

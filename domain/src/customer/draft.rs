@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     errors::{Code, Refusal},
-    ids::{EntryId, OrderKey, ShopId, uuid_v7},
+    ids::{Actor, EntryId, OrderKey, ShopId, uuid_v7},
     policy::Tier,
     time::{Day, Timestamp},
 };
@@ -71,7 +71,7 @@ impl<'a> Draft<'a> {
         points: i64,
         cause: Cause,
         order: Option<&OrderKey>,
-        reason: Option<&str>,
+        why: Option<(&str, &Actor)>,
         lots: Vec<LotPart>,
     ) -> EntryId {
         let entry = self.next_entry_id();
@@ -83,7 +83,8 @@ impl<'a> Draft<'a> {
                 balance_after: self.state.ledger.balance.saturating_add(points),
                 cause,
                 order: order.cloned(),
-                reason: reason.map(Into::into),
+                reason: why.map(|(reason, _)| reason.into()),
+                by: why.map(|(_, by)| by.clone()),
                 lots,
             }));
         }
@@ -97,11 +98,11 @@ impl<'a> Draft<'a> {
         points: i64,
         cause: Cause,
         order: Option<&OrderKey>,
-        reason: Option<&str>,
+        why: Option<(&str, &Actor)>,
         expires: Day,
     ) -> EntryId {
         let lot = |points| vec![LotPart { expires, revived: false, points }];
-        let entry = self.enter(at, points, cause, order, reason, lot(points));
+        let entry = self.enter(at, points, cause, order, why, lot(points));
         let paid = self.state.ledger.debt.min(points);
         if paid > 0 {
             self.enter(at, -paid, Cause::DebtPayment, order, None, lot(-paid));

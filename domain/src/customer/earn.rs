@@ -192,8 +192,7 @@ pub(super) fn review(
             draft.emit(Event::Counted { day: review.day, operations: 1, earned: review.points, burned: 0 });
         }
         let expires = draft.expiry_of(now);
-        let reason = format!("{reason} ({by})");
-        draft.earn(now, review.points, Cause::Cashback, Some(&review.order), Some(&reason), expires);
+        draft.earn(now, review.points, Cause::Cashback, Some(&review.order), Some((reason, by)), expires);
         note_own_lot(draft, &review.order, expires)?;
     }
     Ok(Reply::Reviewed { entry: entry.clone(), released: release, balance: draft.state.ledger.balance })

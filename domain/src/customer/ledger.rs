@@ -7,7 +7,7 @@ use thin_vec::ThinVec;
 
 use super::read::Cause;
 use crate::{
-    ids::{EntryId, OrderKey},
+    ids::{Actor, EntryId, OrderKey},
     time::{Day, Timestamp},
 };
 
@@ -107,8 +107,11 @@ pub struct Entry {
     pub cause: Cause,
     /// By which order.
     pub order: Option<OrderKey>,
-    /// The reason that a person gave, and who.
+    /// The reason that a person gave.
     pub reason: Option<Box<str>>,
+    /// Who gave it: for the audit, never for the customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
     /// What it does to the lots of available points.
     pub lots: Vec<LotPart>,
 }

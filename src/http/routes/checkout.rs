@@ -185,7 +185,8 @@ pub async fn hold(
     // A guest is known by nothing but this request.
     let owner = match &asked.customer {
         Some(id) => EntityKey::new(EntityKind::Customer, id.as_str()),
-        None => EntityKey::new(EntityKind::Guest, &format!("{:?}", CommandId::of(&who.scope(), &key.0))),
+        // The `~` is of no customer id: nobody can take a guest's key for one.
+        None => EntityKey::new(EntityKind::Guest, &format!("~{:?}", CommandId::of(&who.scope(), &key.0))),
     };
     let Asked { cart, scan_step, no_burn, .. } = asked;
     let command = Command::Hold(HoldRequest { cart, ttl_s, expected_total_minor, scan_step, no_burn });
@@ -410,11 +411,7 @@ async fn find(app: &App, who: &Principal, path: &str) -> Result<(EntityKey, Hold
     trial(who, None)?;
     let id = path_id("hold_id", path, HoldId::new)?;
     let row = app.views.get(View::HoldById, id.as_str()).await?.ok_or_else(missing)?;
-    let mut view: HoldView = stored(&row.value)?;
-    if row.entity.kind == EntityKind::Guest {
-        // The rules know a guest by a hash of the request, which is nobody's id.
-        view.customer_id = None;
-    }
+    let view: HoldView = stored(&row.value)?;
     let visible = match who {
         Principal::Customer { customer_id } => view.customer_id.as_ref() == Some(customer_id),
         Principal::Service { role: Role::Pos, shop, .. } => shop.as_ref() == Some(&view.shop_id),
