@@ -51,20 +51,10 @@ enum Phase {
     /// Rows are being read; jobs queue.
     Opening,
     Ready,
-    /// Rows are being recalled, or a row is in flight; jobs queue.
-    Working,
+    /// Rows are being recalled, or a row is in flight; jobs queue. Why the activation is to end after it, if it is.
+    Working(Option<Box<AskError>>),
     /// The activation is over; whoever is still inside the gate gets this answer.
     Ended(Box<AskError>),
-}
-
-/// Whether the actor is to go when it has nothing to do.
-enum Leaving {
-    No,
-    /// Unless somebody asks it before.
-    Passive,
-    Finish {
-        _permit: OwnedSemaphorePermit,
-    },
 }
 
 /// The registry's account of a live entity: taken from it when this is dropped, however the actor ends.
@@ -86,10 +76,11 @@ impl<E: Entity> Drop for Live<E> {
 pub(crate) struct EntityActor<E: Entity> {
     core: Core<E>,
     live: Live<E>,
-    /// Why the activation is to end after the row in flight.
-    doomed: Option<Box<AskError>>,
     phase: Phase,
-    leaving: Leaving,
+    /// The registry would like the memory back: go when idle, unless somebody asks before.
+    passive: bool,
+    /// The process stops: go when idle.
+    finish: Option<Box<OwnedSemaphorePermit>>,
     rows_since_snapshot: u32,
     snapshotting: bool,
 }
@@ -127,13 +118,11 @@ impl<E: Entity> Handler<Mail<E>> for EntityActor<E> {
                 self.pump(ctx);
             }
             Mail::Passivate => {
-                if matches!(self.leaving, Leaving::No) {
-                    self.leaving = Leaving::Passive;
-                }
+                self.passive = true;
                 self.leave_if_idle(ctx);
             }
             Mail::Finish(permit) => {
-                self.leaving = Leaving::Finish { _permit: permit };
+                self.finish = Some(Box::new(permit));
                 self.leave_if_idle(ctx);
             }
         }
@@ -145,9 +134,9 @@ impl<E: Entity> EntityActor<E> {
         Self {
             core: Core::new(&live.slot.id),
             live,
-            doomed: None,
             phase: Phase::Opening,
-            leaving: Leaving::No,
+            passive: false,
+            finish: None,
             rows_since_snapshot: 0,
             snapshotting: false,
         }
@@ -168,9 +157,7 @@ impl<E: Entity> EntityActor<E> {
             self.left(1);
             return;
         }
-        if matches!(self.leaving, Leaving::Passive) {
-            self.leaving = Leaving::No;
-        }
+        self.passive = false;
         self.core.push(job);
     }
 
@@ -237,7 +224,7 @@ impl<E: Entity> EntityActor<E> {
     }
 
     fn recall(&mut self, fresh: Vec<Asked<E>>, asked: BTreeSet<u64>, ctx: &mut Context<Self>) {
-        self.phase = Phase::Working;
+        self.phase = Phase::Working(None);
         let journal = Arc::clone(&self.live.inner.journal);
         let key = self.key();
         let reading = async move {
@@ -284,7 +271,7 @@ impl<E: Entity> EntityActor<E> {
         }
         match (turn.append, turn.end) {
             (Some(append), end) => {
-                self.doomed = end.map(Box::new);
+                self.phase = Phase::Working(end.map(Box::new));
                 self.append(append, ctx);
             }
             (None, Some(error)) => self.end(error, ctx),
@@ -292,8 +279,7 @@ impl<E: Entity> EntityActor<E> {
         }
     }
 
-    fn append(&mut self, append: Append, ctx: &mut Context<Self>) {
-        self.phase = Phase::Working;
+    fn append(&self, append: Append, ctx: &mut Context<Self>) {
         let inner = Arc::clone(&self.live.inner);
         let appending = async move { until_known(&inner, append).await };
         ctx.spawn(appending.into_actor(self).map(|known, actor, ctx| match known {
@@ -311,8 +297,7 @@ impl<E: Entity> EntityActor<E> {
             outbox.owe(self.key(), self.core.head().seq, effects);
         }
         self.rows_since_snapshot = self.rows_since_snapshot.saturating_add(1);
-        self.phase = Phase::Ready;
-        if let Some(error) = self.doomed.take() {
+        if let Phase::Working(Some(error)) = std::mem::replace(&mut self.phase, Phase::Ready) {
             self.end(*error, ctx);
             return;
         }
@@ -361,7 +346,8 @@ impl<E: Entity> EntityActor<E> {
             Phase::Ready => {}
             _ => return,
         }
-        if matches!(self.leaving, Leaving::No) || !self.core.is_idle() || self.snapshotting {
+        let wanted = self.passive || self.finish.is_some();
+        if !wanted || !self.core.is_idle() || self.snapshotting {
             return;
         }
         if self.rows_since_snapshot > 0 {

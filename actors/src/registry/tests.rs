@@ -170,6 +170,22 @@ fn idle_entities_leave_a_snapshot_and_go_and_too_many_make_room() {
 }
 
 #[test]
+fn nobody_who_is_inside_is_left_behind_by_an_actor_that_should_go() {
+    run(async {
+        let (registry, store) = start(RegistryConfig { ask_deadline: Duration::from_secs(60), ..config() });
+        registry.ask("a", request("1", Ask::Deposit(1))).await.unwrap();
+        // Longer than an entity may idle; nothing is queued or in flight meanwhile.
+        store.follow(|operation| match operation {
+            Operation::Rows => Fault::Slow(Duration::from_secs(40)),
+            _ => Fault::None,
+        });
+        assert!(registry.ask("a", request("1", Ask::Deposit(1))).await.unwrap().replayed);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(registry.live().0, 0, "and then it goes");
+    });
+}
+
+#[test]
 fn entities_on_threads_of_their_own_answer_everyone() {
     System::new().block_on(async {
         let (registry, store) = start(RegistryConfig { arbiters: 2, ..config() });
