@@ -22,7 +22,7 @@ check: ## Format, documents, lints, licences and sources, rustdoc
 	@scripts/check.sh
 
 bench: ## The benchmarks, each against a limit measured in the same run
-	@cargo run --release --locked -p adal-load-tests -- bench $(ARGS)
+	@scripts/bench.sh $(ARGS)
 
 replay: ## A real grocer's year through the server, compared with a second calculation
 	@scripts/replay.sh $(ARGS)

@@ -1,0 +1,188 @@
+//! Child processes: the server as it is shipped, and the bare one. Each is stopped by its own id, at the latest when it
+//! is dropped. What a process takes (memory, processor time by thread) is read from /proc.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use crate::{Done, clock::Stopwatch, http};
+
+/// How long a server may take to get ready: it may have a long log to go through.
+const READY: Duration = Duration::from_secs(120);
+
+/// A process that ends when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have gone; there is nothing to tell then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// The bare server of [`crate::bare`], in a process of its own.
+    pub fn bare(body_bytes: usize) -> Done<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bare", "--body-bytes", &body_bytes.to_string()]).stdout(Stdio::piped()).stdin(Stdio::null());
+        let mut child = command.spawn()?;
+        let mut line = String::new();
+        let said = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line)).transpose();
+        match (said, line.trim().parse()) {
+            (Ok(_), Ok(address)) => Ok(Self { child, address }),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err("the bare server did not start".into())
+            }
+        }
+    }
+
+    /// Resident memory, bytes.
+    pub fn resident(&self) -> Done<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    /// Seconds of processor time so far, by the names of the threads.
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub fn cpu_by_thread(&self) -> Done<BTreeMap<String, f64>> {
+        let mut found = BTreeMap::new();
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?.path();
+            // A thread may end between the listing and the reading.
+            let (Ok(name), Ok(stat)) =
+                (std::fs::read_to_string(task.join("comm")), std::fs::read_to_string(task.join("schedstat")))
+            else {
+                continue;
+            };
+            let nanos: u64 = stat.split_whitespace().next().ok_or("no schedstat")?.parse()?;
+            *found.entry(name.trim().to_owned()).or_insert(0.0) += nanos as f64 / 1e9;
+        }
+        Ok(found)
+    }
+
+    /// Seconds of processor time so far.
+    pub fn cpu(&self) -> Done<f64> {
+        Ok(self.cpu_by_thread()?.values().sum())
+    }
+
+    /// Asks it to stop, and waits until it has. What it holds is written then.
+    pub fn terminate(mut self) -> Done {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        let watch = Stopwatch::start();
+        while watch.elapsed() < Duration::from_secs(30) {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err("the server did not stop within 30 s".into())
+    }
+}
+
+/// A running Adal with keys.
+#[derive(Debug)]
+pub struct Adal {
+    /// The process.
+    pub process: Process,
+    /// The database.
+    pub database: PathBuf,
+    /// A key of the role `service`.
+    pub service: String,
+    /// A key of the role `pos` for the shop `s1`.
+    pub pos: String,
+    metrics: SocketAddr,
+}
+
+impl Adal {
+    /// Starts `binary` on the store in `folder`, with its defaults but for what the benchmarks say: no rate limits, no
+    /// daily limits, and customers stay resident. `settings`: further variables.
+    pub fn start(binary: &Path, folder: &Path, settings: &[(&str, &str)]) -> Done<Self> {
+        std::fs::create_dir_all(folder)?;
+        let (database, (address, metrics)) = (folder.join("adal.db"), free_ports()?);
+        let variables = [
+            ("ADAL__STORE__SQLITE__PATH", database.display().to_string()),
+            ("ADAL__SERVER__LISTEN", address.to_string()),
+            ("ADAL__METRICS__LISTEN", metrics.to_string()),
+            ("ADAL__LIMITS__ENABLED", "false".to_owned()),
+            ("ADAL__ACTORS__IDLE_AFTER_S", "86400".to_owned()),
+            ("ADAL__ACTORS__MAX_LIVE", "2000000".to_owned()),
+            ("ADAL__ACTORS__MAX_LIVE_BYTES", "17179869184".to_owned()),
+        ];
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(binary);
+            command.args(arguments).envs(variables.clone()).envs(settings.iter().copied()).stdin(Stdio::null());
+            command
+        };
+        let key = |role: &str| {
+            let made = run(&["keys", "create", "--role", role, "--shop", "s1"]).output()?;
+            if made.status.success() {
+                Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+            } else {
+                Err(format!("no key: {}", String::from_utf8_lossy(&made.stderr)).into())
+            }
+        };
+        // Before the start: then the server knows them from its first request on.
+        let keys: Done<(String, String)> = key("service").and_then(|service| Ok((service, key("pos")?)));
+        let (service, pos) = keys?;
+        let log = File::create(folder.join("server.log"))?;
+        let child = run(&["serve"]).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut adal = Self { process: Process { child, address }, database, service, pos, metrics };
+        adal.wait_until_ready(folder)?;
+        Ok(adal)
+    }
+
+    fn wait_until_ready(&mut self, folder: &Path) -> Done {
+        let watch = Stopwatch::start();
+        loop {
+            let mut request = Vec::new();
+            http::write(&mut request, "GET", "/readyz", "-", "", "");
+            if http::once(self.process.address, request).is_ok() {
+                return Ok(());
+            }
+            if self.process.child.try_wait()?.is_some() || watch.elapsed() > READY {
+                let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
+                return Err(format!("the server did not get ready: {log}").into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The sum of a metric over all its labels; 0 where there is none.
+    pub fn metric(&self, name: &str) -> Done<f64> {
+        Ok(self.metrics()?.iter().filter(|(known, _)| known == name).map(|(_, value)| value).sum())
+    }
+
+    /// All metrics, without their labels.
+    pub fn metrics(&self) -> Done<Vec<(String, f64)>> {
+        let mut request = Vec::new();
+        http::write(&mut request, "GET", "/metrics", "-", "", "");
+        let text = String::from_utf8(http::once(self.metrics, request)?)?;
+        let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            let name = name.split('{').next()?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Ok(lines.collect())
+    }
+}
+
+/// Two free ports from the system. Held together, so that they differ; given back for the server to take.
+fn free_ports() -> Done<(SocketAddr, SocketAddr)> {
+    let (one, two) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok((one.local_addr()?, two.local_addr()?))
+}
