@@ -97,16 +97,13 @@ pub(super) fn writer(config: &SqliteConfig, path: &Path, create: bool) -> Result
     let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     let wal = beside(path, "-wal");
     let wal_bytes = std::fs::metadata(&wal).map_or(0, |file| file.len());
-    if bytes == 0 && wal_bytes > 0 {
-        // SQLite would throw the log away as that of an older file, and with it what it holds.
+    if bytes < PAGE && wal_bytes > 0 {
+        // The file has had its first page since before it had a log. SQLite would take it for a new one, and throw away
+        // the log as another file's.
         return Err(OpenError::Damaged {
             path: path.to_owned(),
-            what: format!("it is empty or gone, while its log {} has {wal_bytes} bytes", wal.display()),
+            what: format!("it has {bytes} bytes, while its log {} has {wal_bytes}", wal.display()),
         });
-    }
-    if (1..512).contains(&bytes) {
-        // SQLite takes what is too short for a page as an empty file, and would write over it.
-        return Err(OpenError::Damaged { path: path.to_owned(), what: format!("it has {bytes} bytes only") });
     }
     // With a log (or a rollback journal) a page that was being written when the machine stopped is made good from there.
     // Without, SQLite would fill what is missing of the last page with zeros.

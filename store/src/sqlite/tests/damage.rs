@@ -113,10 +113,10 @@ async fn a_log_without_its_file_is_refused_and_kept() {
     std::fs::copy(folder.path("store.db-wal"), folder.path("kept")).unwrap();
     store.close().unwrap();
     std::fs::rename(folder.path("kept"), folder.path("store.db-wal")).unwrap();
-    for make in [false, true] {
+    for left in [None, Some(""), Some("S")] {
         std::fs::remove_file(folder.path("store.db")).unwrap();
-        if make {
-            std::fs::write(folder.path("store.db"), "").unwrap();
+        if let Some(left) = left {
+            std::fs::write(folder.path("store.db"), left).unwrap();
         }
         let opened = SqliteStore::open(folder.config());
         assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");

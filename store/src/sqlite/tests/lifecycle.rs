@@ -1,6 +1,6 @@
 //! Opening, sharing, group commit, closing, backups.
 
-use std::sync::mpsc::channel;
+use std::{sync::mpsc::channel, time::Duration};
 
 use adal_actors::ports::{Journal, StoreError, StoredRow};
 
@@ -80,16 +80,18 @@ async fn a_path_that_is_no_file_is_refused_with_its_name() {
 }
 
 /// Stops the writer until the sender is dropped, so that what is asked meanwhile waits together.
-fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
+async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     let (release, held) = channel::<()>();
+    let (stopped, has_stopped) = tokio::sync::oneshot::channel();
     let store = store.clone();
     tokio::spawn(async move {
-        store
-            .on_writer(move |_| {
-                let _ = held.recv();
-            })
-            .await
+        let wait = move |_: &_| {
+            let _ = stopped.send(());
+            let _ = held.recv();
+        };
+        store.on_writer(wait).await;
     });
+    has_stopped.await.unwrap();
     release
 }
 
@@ -103,7 +105,7 @@ async fn queued(store: &SqliteStore, count: usize) {
 async fn what_waits_together_is_committed_together() {
     let folder = Folder::new();
     let store = folder.open();
-    let release = hold(&store);
+    let release = hold(&store).await;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..64 {
         let store = store.clone();
@@ -123,7 +125,7 @@ async fn who_fails_by_own_fault_fails_alone() {
     let folder = Folder::new();
     let store = folder.open();
     store.append(append(&customer("taken"), row(1))).await.unwrap();
-    let release = hold(&store);
+    let release = hold(&store).await;
     let spawn = |wanted| {
         let store = store.clone();
         tokio::spawn(async move { store.append(wanted).await })
@@ -147,7 +149,7 @@ async fn who_fails_by_own_fault_fails_alone() {
 async fn a_full_queue_refuses_at_once_and_writes_nothing() {
     let folder = Folder::new();
     let store = SqliteStore::open(SqliteConfig { queue: 4, ..folder.config() }).unwrap();
-    let release = hold(&store);
+    let release = hold(&store).await;
     let mut accepted = tokio::task::JoinSet::new();
     let mut refused = 0;
     for number in 0..20 {
@@ -233,9 +235,12 @@ async fn a_backup_made_while_writing_is_a_store_of_one_moment() {
             })
         })
         .collect();
-    while store.committed().rows < 400 {
-        tokio::task::yield_now().await;
-    }
+    let under_way = async {
+        while store.committed().rows < 400 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), under_way).await.unwrap();
     let before = store.committed().rows;
     let to = folder.path("copy.db");
     let report = store.backup(&to).await.unwrap();
