@@ -22,12 +22,14 @@ use adal_domain::{
     customer::{Context, Customer, Guest},
     entity::{EntityKind, View},
     flags::Flag,
+    ids::CustomerId,
     policy::Policy,
     qr::KeyRing,
     time::{Calendar, Timestamp},
 };
 use adal_store::sqlite::{OpenError, SqliteStore};
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -38,6 +40,9 @@ use crate::{
     http::limits::{Limits, ScanCounter, TerminalGuard},
     ring::{self, RingError},
 };
+
+/// Barcodes that are kept with their owners; some hundred bytes each.
+const BARCODES_CACHED: usize = 200_000;
 
 /// See the module.
 pub struct App {
@@ -71,6 +76,9 @@ pub struct App {
     pub terminals: TerminalGuard,
     /// Scans per customer and day.
     pub scans: ScanCounter,
+    /// Whose card has a barcode, as far as was asked: a till scans the same customers again and again. What is found
+    /// here is held against the customer's own state, so a card that was reissued is not found by its old barcode.
+    pub barcodes: Cache<Barcode, CustomerId>,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -208,6 +216,7 @@ impl App {
             limits: Limits::new(&config.limits),
             terminals: TerminalGuard::default(),
             scans: ScanCounter::default(),
+            barcodes: Cache::new(BARCODES_CACHED),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),
             config: Arc::new(config),

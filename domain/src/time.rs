@@ -86,27 +86,45 @@ const fn epoch() -> Date {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Calendar {
     zone: TimeZone,
+    /// (from, offset), in seconds: the zone's offset since its last change, where no rule changes it any more. A read of
+    /// a card asks for the day of every order of a year; this makes it an addition.
+    fixed: Option<(i64, i64)>,
 }
 
 impl Calendar {
     /// The calendar of an IANA time zone, from the database bundled with the program.
     #[must_use]
     pub fn new(zone: &str) -> Option<Self> {
-        TimeZone::get(zone).ok().map(|zone| Self { zone })
+        let zone = TimeZone::get(zone).ok()?;
+        let has_rule = zone.following(jiff::Timestamp::from_second(LONG_AFTER).ok()?).next().is_some();
+        let fixed = (!has_rule).then(|| {
+            let last = zone.preceding(jiff::Timestamp::MAX).next().map_or(jiff::Timestamp::MIN, |t| t.timestamp());
+            (last.as_second(), i64::from(zone.to_offset(jiff::Timestamp::MAX).seconds()))
+        });
+        Some(Self { zone, fixed })
     }
 
     /// The day on which `at` falls.
     #[must_use]
     pub fn day(&self, at: Timestamp) -> Day {
-        // Out of jiff's range (year -9999 to 9999) there is no calendar; the edges refuse such times.
-        let Ok(utc) = jiff::Timestamp::from_second(at.seconds()) else { return Day(0) };
-        let seconds = utc.as_second() + i64::from(self.zone.to_offset(utc).seconds());
-        Day(i32::try_from(seconds.div_euclid(86_400)).unwrap_or(0))
+        let utc = at.seconds();
+        let offset = match self.fixed {
+            Some((from, offset)) if utc >= from => offset,
+            // Out of jiff's range (year -9999 to 9999) there is no calendar; the edges refuse such times.
+            _ => jiff::Timestamp::from_second(utc).map_or(0, |utc| i64::from(self.zone.to_offset(utc).seconds())),
+        };
+        Day(i32::try_from(utc.saturating_add(offset).div_euclid(86_400)).unwrap_or(0))
     }
 
     /// 00:00 of `day` (the first moment of it, where the clocks skip midnight).
     #[must_use]
     pub fn start(&self, day: Day) -> Timestamp {
+        if let Some((from, offset)) = self.fixed {
+            let utc = i64::from(day.0) * 86_400 - offset;
+            if utc > from {
+                return Timestamp::from_seconds(utc);
+            }
+        }
         epoch()
             .checked_add(jiff::Span::new().days(day.0))
             .ok()
@@ -114,6 +132,9 @@ impl Calendar {
             .map_or(Timestamp(0), |zoned| Timestamp(zoned.timestamp().as_microsecond()))
     }
 }
+
+/// A moment after every change of a zone that the database lists by date, and not by rule: the year 2200.
+const LONG_AFTER: i64 = 7_258_118_400;
 
 /// Moments on the wire: RFC 3339 UTC. In the journal they are numbers.
 pub mod rfc3339 {
@@ -180,6 +201,20 @@ mod tests {
         assert_eq!(almaty.day(noon).to_string(), "2026-11-23");
         assert_eq!(almaty.day(next).to_string(), "2026-11-24");
         assert_eq!(almaty.start(almaty.day(next)), next);
+    }
+
+    #[test]
+    fn days_follow_each_other_in_every_kind_of_zone() {
+        for name in ["Asia/Almaty", "Europe/Berlin", "America/New_York", "UTC", "Asia/Kathmandu"] {
+            let calendar = Calendar::new(name).unwrap();
+            let by_rule = Calendar { fixed: None, ..calendar.clone() };
+            for day in (19_000..22_000).map(Day) {
+                let start = calendar.start(day);
+                assert_eq!(start, by_rule.start(day), "{name} {day}");
+                assert_eq!((calendar.day(start), calendar.day(Timestamp(start.0 - 1))), (day, day.plus(-1)), "{name}");
+                assert_eq!(calendar.day(start), by_rule.day(start));
+            }
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ use thin_vec::ThinVec;
 
 pub use self::{
     command::{CardChange, Command, HoldRequest, Reply},
+    earn::passes_half,
     event::Event,
     settle::Due,
 };

@@ -132,6 +132,15 @@ impl State {
         }
     }
 
+    /// Scans of this customer's QR code that a day may have, by trust band.
+    #[must_use]
+    pub fn scan_limit(&self, context: &Context, now: Timestamp) -> i64 {
+        let scans = context.policy.limits.scans;
+        let limited = context.trust_limits && scans != 0;
+        let band = if limited { self.band(AsOf::new(self.read_at(now)), context) } else { Band::Standard };
+        scaled(scans, band)
+    }
+
     /// Why no point can be burned now, if so.
     #[must_use]
     pub fn burn_refusal(&self, context: &Context, now: Timestamp) -> Option<Code> {

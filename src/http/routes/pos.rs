@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, http::StatusCode, web::Data};
 use adal_domain::{
     card::{Barcode, CardStatus},
-    customer::read::CardView,
+    customer::{passes_half, read::CardView},
     errors::Code,
     ids::CustomerId,
     policy::Tier,
@@ -143,7 +143,14 @@ pub(super) async fn identify(app: &App, terminal: &str, text: &str) -> Result<(S
     }
     let id = scanned::owner(app, code.barcode()).await?;
     if matches!(code, Scanned::Qr(_)) {
-        app.scans.count(&id, inforce.calendar.day(now), inforce.policy.limits.scans)?;
+        let customer = app.customers.read(id.as_str()).await?;
+        let limit = customer.state.scan_limit(&app.context(id.as_str()), now);
+        let scans = app.scans.count(&id, inforce.calendar.day(now), limit)?;
+        // A scan writes nothing, so this signal is in the metrics and the log alone.
+        if passes_half(scans - 1, scans, limit) {
+            metrics::counter!("adal_signals_total", "kind" => "scans").increment(1);
+            tracing::warn!(scans, limit, "a card is scanned often today");
+        }
     }
     Ok((code, id))
 }

@@ -93,9 +93,17 @@ pub fn unread(_: QrError) -> Problem {
 /// # Errors
 /// `card_not_found`, where no card has this barcode (any more).
 pub async fn owner(app: &App, barcode: Barcode) -> Result<CustomerId, Problem> {
+    if let Some(id) = app.barcodes.get(&barcode) {
+        if app.customers.read(id.as_str()).await?.state.barcode() == Some(barcode) {
+            return Ok(id);
+        }
+        app.barcodes.remove(&barcode);
+    }
     let missing = || Problem::new(Code::CardNotFound, "code: no card has this barcode (any more)");
     let row = app.views.get(View::CardByBarcode, &barcode.to_string()).await?.ok_or_else(missing)?;
-    CustomerId::new(&row.entity.id).map_err(|_| missing())
+    let id = CustomerId::new(&row.entity.id).map_err(|_| missing())?;
+    app.barcodes.insert(barcode, id.clone());
+    Ok(id)
 }
 
 #[cfg(test)]
