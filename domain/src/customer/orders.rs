@@ -98,12 +98,15 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
 }
 
 /// An ended order is remembered for 400 days by the clock. Its fact stays longer, because tiers count it; were events
-/// about it taken until then, they would be refused or not as memory happens to be freed.
+/// about it taken until then, they would be refused or not as memory happens to be freed. The same goes for one whose
+/// completion has waited that long for `placed`: the tiers since then stand.
 fn not_forgotten(draft: &Draft<'_>, event: &OrderEvent) -> Result<(), Refusal> {
     let days = draft.context.policy.orders.remembered_days;
     let oldest = draft.now.0.saturating_sub(i64::from(days) * Timestamp::DAY);
-    match draft.state.fact(event.order.fingerprint()) {
-        Some(fact) if fact.at().0 < oldest => {
+    let ended = draft.state.fact(event.order.fingerprint()).map(super::facts::Fact::at);
+    let waiting = open(draft, &event.order).and_then(|open| open.completed).map(|(at, _)| at);
+    match ended.or(waiting) {
+        Some(at) if at.0 < oldest => {
             Err(Refusal::new(Code::EventTooOld, format!("order {} ended more than {days} days ago", event.order)))
         }
         _ => Ok(()),
