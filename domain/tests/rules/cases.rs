@@ -281,6 +281,19 @@ fn entries_name_their_orders() {
     }
 }
 
+/// "events older than that are refused": a completion that waited 400 days for `placed` counts for nothing any more.
+#[test]
+fn a_completion_that_waited_400_days_is_too_old() {
+    let mut journal = with_card();
+    journal.run(time(1, 60), &say::completed("A", time(1, 60), 100_000)).unwrap();
+    journal.run(time(1, 60), &say::completed("B", time(1, 60), 100_000)).unwrap();
+    let placed = |id: &str, at| say::placed(id, at, &[say::piece("tv", 100_000)]);
+    journal.run(time(401, 60), &placed("A", time(401, 60))).unwrap();
+    assert_eq!(journal.state.standing.completed_orders, 1);
+    let refusal = journal.run(time(401, 61), &placed("B", time(401, 61))).unwrap_err();
+    assert_eq!(refusal.code.as_str(), "event_too_old");
+}
+
 /// A cancellation counts by the customer and after picking alone, and only once.
 #[test]
 fn a_cancellation_said_twice_counts_once() {

@@ -132,7 +132,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Review),
         1 => Just(Op::Raise),
         1 => any::<bool>().prop_map(Op::Flag),
-        8 => (0_u8..30, 0_u8..6, paid(), late()).prop_map(|(order, cart, paid, late)| Op::Buy { order, cart, paid, late }),
+        8 => (0_u8..30, 0_u8..7, paid(), late()).prop_map(|(order, cart, paid, late)| Op::Buy { order, cart, paid, late }),
         3 => (order(), 0_u8..6, any::<bool>(), late())
             .prop_map(|(order, cart, charged, late)| Op::Place { order, cart, charged, late }),
         3 => (0_u8..12, 0_i64..1200, late()).prop_map(|(order, grams, late)| Op::Weigh { order, grams, late }),
@@ -146,7 +146,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (any::<u8>(), 0_u8..12, prop::option::weighted(0.3, 1_i64..4))
             .prop_map(|(hold, order, pieces)| Op::Capture { hold, order, pieces }),
         2 => any::<u8>().prop_map(|hold| Op::Release { hold }),
-        8 => (0_u8..40, 0_u8..6, 0_i64..1001).prop_map(|(order, cart, share)| Op::Sale { order, cart, share }),
+        8 => (0_u8..40, 0_u8..7, 0_i64..1001).prop_map(|(order, cart, share)| Op::Sale { order, cart, share }),
         9 => (any::<u8>(), 0_u8..3, prop_oneof![Just(1000_i64), 1_i64..1001], late())
             .prop_map(|(order, line, permille, late)| Op::Back { order, line, permille, late }),
         3 => (any::<u8>(), 750_i64..1050).prop_map(|(order, permille)| Op::Late { order, permille }),
@@ -167,6 +167,8 @@ fn cart(n: u8) -> Vec<Line> {
             say::line("c", 1, Unit::Piece, 0),
         ],
         4 => vec![say::line("a", 1, Unit::Piece, 15_000_000)],
+        // The most that an order may be worth, and the most grams.
+        6 => vec![say::line("a", 1_000_000_000, Unit::Gram, 100_000_000_000)],
         _ => vec![say::line("a", 5, Unit::Piece, 250_000_000)],
     }
 }
@@ -197,7 +199,13 @@ impl Run {
         let id = |order: u8| format!("o{order}");
         let state = &self.journal.state;
         let paid_of = |paid: i64, cart_n: u8| if paid < 0 { crate::notation::worth(&cart(cart_n)) } else { paid };
-        let hold = |n: u8| self.holds.get(usize::from(n) % self.holds.len().max(1));
+        let hold = |n: u8| {
+            // Mostly one that can still be captured, late ones included; else any that ever was.
+            let live: Vec<&HoldId> = state.holds.iter().map(|hold| &hold.hold_id).collect();
+            let any: Vec<&HoldId> = self.holds.iter().collect();
+            let from = if n % 4 == 0 || live.is_empty() { any } else { live };
+            from.get(usize::from(n / 4) % from.len().max(1)).copied()
+        };
         match op {
             Op::Card => vec![say::card()],
             Op::Change(change) => vec![say::change(*change)],
@@ -507,6 +515,8 @@ fn plain_counts(facts: &[(Timestamp, i64, FactKind)], now: Timestamp) -> (i64, i
 }
 
 proptest! {
+    // A third of the usual number: each case is sixty steps, each looked at from five moments.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 3, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_keeps_the_rules_that_always_hold(ops in prop::collection::vec((pause(), op()), 1..60)) {
@@ -537,6 +547,9 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
     /// Three thirds make a whole: returns in parts end where one return of the same ends.
     #[test]
     fn returns_in_parts_end_where_one_return_ends(
@@ -729,9 +742,6 @@ fn sequences_reach_every_kind_of_event() {
                     }
                 }
             }
-            if body.get("lost").and_then(serde_json::Value::as_i64) > Some(0) {
-                add("points lost".to_owned());
-            }
             add(name);
         }
     }
@@ -771,7 +781,6 @@ fn sequences_reach_every_kind_of_event() {
         "order_weighed",
         "pending",
         "pending_ended",
-        "points lost",
         "return_kept",
         "review_ended clawed_back",
         "review_ended released",
