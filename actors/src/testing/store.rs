@@ -191,14 +191,15 @@ impl Stored {
 
     fn append(&mut self, append: &Append) -> Result<(), StoreError> {
         let Append { entity, row, views, wake, effects } = append;
-        let rows = self.rows.entry(entity.clone()).or_default();
+        // Looked at before it is made: a refused first append leaves no entity behind.
+        let rows = self.rows.get(entity).map_or(&[][..], Vec::as_slice);
         if let Some(there) = rows.iter().rev().find(|there| there.seq == row.seq) {
             return if there == row { Ok(()) } else { Err(StoreError::Fenced(entity.clone())) };
         }
         if row.seq != rows.last().map_or(0, |last| last.seq) + 1 {
             return Err(StoreError::Fenced(entity.clone()));
         }
-        rows.push(row.clone());
+        self.rows.entry(entity.clone()).or_default().push(row.clone());
         for write in views {
             self.write_view(entity, write);
         }

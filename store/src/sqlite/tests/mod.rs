@@ -116,7 +116,6 @@ async fn sqlite_keeps_the_contract_of_the_ports() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "adal-actors' MemoryStore lists an entity whose only append was refused (115fb4b); take this line away then"]
 async fn the_store_in_memory_keeps_the_contract_of_the_ports() {
     run(&InMemory).await;
 }
