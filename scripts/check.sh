@@ -14,7 +14,7 @@ step() {
 
 step format cargo fmt --all --check
 step documents "$(find_python || echo python3)" scripts/check-docs.py
-step lints cargo clippy --locked --workspace --all-targets --all-features --quiet -- -D warnings
+step lints cargo clippy --locked --workspace --all-targets --all-features --keep-going --quiet -- -D warnings
 step "licences and sources" scripts/cargo-deny.sh --locked --workspace --log-level warn check licenses bans sources
 if [ "$quick" != --quick ]; then
     RUSTDOCFLAGS="-D warnings" step rustdoc cargo doc --locked --workspace --all-features --no-deps --quiet
