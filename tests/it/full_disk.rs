@@ -105,7 +105,7 @@ fn a_full_disk_refuses_changes_serves_reads_and_recovers() {
     assert_eq!(balance(&service), count(&acknowledged), "reads go on, and show what was acknowledged");
     service.get("/v1/customers/c1/points/statement").ok(200);
     // Of a list nothing is refused for good: it is answered as a whole, and can be sent again as it is.
-    let events = json!(crate::harness::bought("c2", "o1", 100_000, "2026-11-01T00:00:00Z"));
+    let events = json!(crate::harness::bought("c2", "o1", 100_000, &crate::harness::real_now()));
     let send = |service: &Client| service.send("POST", "/v1/orders/events", &[], Some(&events)).unwrap();
     send(&service).problem(503, "unavailable");
     assert_eq!(service.get("/readyz").status, 503);

@@ -2,11 +2,17 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use adal::clock::SystemClock;
 use adal_actors::ports::Clock;
 use adal_domain::time::Timestamp;
 
 /// Monday, 14:00 in Almaty.
 pub const START: &str = "2026-11-23T09:00:00Z";
+
+/// The real time, for servers that run as processes of their own; RFC 3339.
+pub fn real_now() -> String {
+    SystemClock.now().to_string()
+}
 
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 pub use self::{
     client::{Answer, Client, Wire, fresh_key},
-    clock::ManualClock,
+    clock::{ManualClock, real_now},
     dir::TempDir,
 };
 

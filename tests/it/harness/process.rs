@@ -3,7 +3,7 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -11,6 +11,8 @@ use super::Client;
 
 pub struct Process {
     pub url: String,
+    /// Where Prometheus scrapes.
+    pub metrics: String,
     database: PathBuf,
     child: Child,
 }
@@ -23,22 +25,25 @@ impl Process {
 
     /// As `start`, with the database elsewhere, and run by another program (`sh -c "... exec ..."`).
     pub fn start_with(dir: &Path, database: &Path, wrapper: &[&str]) -> Self {
-        // The port is free when it is asked for; the server takes it a moment later.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // The ports are free when they are asked for; the server takes them a moment later.
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [address, metrics] = free.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+        drop(free);
         let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
         let binary = env!("CARGO_BIN_EXE_adal");
         let mut words = wrapper.iter().copied().chain([binary, "serve"]);
         let mut command = Command::new(words.next().unwrap_or(binary));
         command.args(words).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command
-            .env("ADAL__SERVER__LISTEN", format!("127.0.0.1:{port}"))
+            .env("ADAL__SERVER__LISTEN", &address)
             .env("ADAL__SERVER__WORKERS", "1")
             .env("ADAL__ACTORS__ARBITERS", "1")
-            .env("ADAL__METRICS__LISTEN", "")
+            .env("ADAL__METRICS__LISTEN", &metrics)
             .env("ADAL__LIMITS__ENABLED", "false")
             .env("ADAL__STORE__SQLITE__PATH", database);
         let child = command.spawn().unwrap();
-        let mut process = Self { url: format!("http://127.0.0.1:{port}"), database: database.to_owned(), child };
+        let (url, metrics) = (format!("http://{address}"), format!("http://{metrics}"));
+        let mut process = Self { url, metrics, database: database.to_owned(), child };
         process.wait_until_it_answers(dir);
         process
     }
@@ -65,13 +70,9 @@ impl Process {
 
     /// A key, made by the command line beside the running server, and counting.
     pub fn make_key(&self, role: &str, shop: Option<&str>) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_adal"));
-        command.args(["keys", "create", "--role", role]);
-        command.env("ADAL__STORE__SQLITE__PATH", &self.database);
-        if let Some(shop) = shop {
-            command.args(["--shop", shop]);
-        }
-        let output = command.output().unwrap();
+        let mut words = vec!["keys", "create", "--role", role];
+        words.extend(shop.iter().flat_map(|shop| ["--shop", shop]));
+        let output = adal(&self.database, &words);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         let client = Client::new(&self.url, Some(&key));
@@ -84,11 +85,44 @@ impl Process {
         panic!("a key made while the server runs does not count within 10 s");
     }
 
+    /// A client with a new key.
+    pub fn caller(&self, role: &str, shop: Option<&str>) -> Client {
+        Client::new(&self.url, Some(&self.make_key(role, shop)))
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
+        assert!(told.success());
+    }
+
+    /// Waits for its end.
+    pub fn ended_within(&mut self, seconds: u32) -> ExitStatus {
+        for _ in 0..seconds * 50 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the process did not end within {seconds} s");
+    }
+
+    /// A stop as an operator does it.
+    pub fn stop(&mut self) {
+        self.terminate();
+        assert_eq!(self.ended_within(10).code(), Some(0));
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// Runs a command of the real binary on a store.
+pub fn adal(database: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_adal")).args(words).env("ADAL__STORE__SQLITE__PATH", database).output().unwrap()
 }
 
 impl Drop for Process {
