@@ -284,6 +284,13 @@ fn eligible_weights(lines: &[Line], subtotals: &[i64], policy: &Policy) -> Vec<i
         .collect()
 }
 
+/// The lines of a cart that are restricted by `policy`.
+#[must_use]
+pub fn restricted(cart: &Cart, policy: &Policy) -> Vec<LineId> {
+    let lines = cart.lines.iter().filter(|line| line.is_restricted(&policy.restricted));
+    lines.map(|line| line.line_id.clone()).collect()
+}
+
 /// The most points that may pay `eligible_minor` at a share.
 #[must_use]
 pub fn burn_cap(eligible_minor: i64, share_permyriad: u32) -> i64 {
@@ -381,8 +388,8 @@ pub fn cashback(money_minor: i64, rate_permyriad: u32) -> i64 {
 }
 
 /// What a capture of fewer pieces or less weight costs: the hold's cart cut down to `lines` (those not named are not
-/// sold) and repriced with the hold's own standing. The points that pay it are those held, at most what the smaller cart
-/// allows.
+/// sold) and repriced with the hold's own standing and its own restricted lines, whatever the policy says by now. The
+/// points that pay it are those held, at most what the smaller cart allows.
 ///
 /// # Errors
 /// `capture_too_large` where a line or more of a line is named than was held, `invalid_field`.
@@ -391,7 +398,7 @@ pub fn reprice(
     held: &Quote,
     lines: Option<&[LineQuantity]>,
     standing: &Standing,
-    policy: &Policy,
+    restricted: &[LineId],
 ) -> Result<Quote, Refusal> {
     let Some(wanted) = lines else { return Ok(Quote { hold: None, ..held.clone() }) };
     let mut cut = cart.clone();
@@ -410,8 +417,13 @@ pub fn reprice(
         }
         cut.lines.push(cut_line(line, want.quantity));
     }
-    let subtotals = check_cart(&cut, policy)?;
-    let eligible = eligible_weights(&cut.lines, &subtotals, policy);
+    if cut.lines.is_empty() {
+        return Err(Refusal::new(Code::CartEmpty, "lines: at least one is needed; release the hold to sell nothing"));
+    }
+    // No limit of today's policy: what was held is sold.
+    let subtotals: Vec<i64> = check_lines(&cut.lines, usize::MAX)?.into_iter().map(|minor| minor.0).collect();
+    let weigh = |(line, subtotal): (&Line, &i64)| if restricted.contains(&line.line_id) { 0 } else { *subtotal };
+    let eligible: Vec<i64> = cut.lines.iter().zip(&subtotals).map(weigh).collect();
     let points = held.points_burned.min(burn_cap(eligible.iter().sum(), standing.burn_share_permyriad));
     let mut quote = price(&cut, &subtotals, &eligible, points, standing.rate_permyriad);
     quote.catalogue_revision = held.catalogue_revision;
@@ -430,6 +442,7 @@ fn hash_inputs(cart: &Cart, standing: &Standing, revision: u64, now: Timestamp) 
     // Lines, codes and tags in any order are the same cart.
     let mut canonical = cart.clone();
     canonical.lines.sort_by(|a, b| a.line_id.cmp(&b.line_id));
+    canonical.lines.iter_mut().for_each(|line| line.tags.sort());
     canonical.codes.sort();
     let bytes = rmp_serde::to_vec_named(&(canonical, standing, revision, now)).unwrap_or_default();
     sha2::Sha256::digest(bytes)

@@ -83,6 +83,18 @@ ids! {
     FlagName;
 }
 
+impl EventId {
+    /// 64 bits of SHA-256: how a booked return is remembered.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(self.as_str());
+        let mut first = [0_u8; 8];
+        first.copy_from_slice(&digest[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
 /// A UUIDv7 (RFC 9562) made of a time and of random bits, as text.
 #[must_use]
 pub fn uuid_v7(at: crate::time::Timestamp, entropy: [u8; 16]) -> String {

@@ -6,7 +6,7 @@ use crate::{
     amounts::MAX_ORDER_MINOR,
     checkout::LineQuantity,
     errors::{Code, Refusal},
-    ids::{LineId, OrderKey},
+    ids::{EventId, LineId, OrderKey},
     line::{Line, MAX_QUANTITY, check_lines},
     policy::Policy,
     time::Timestamp,
@@ -128,6 +128,9 @@ impl OrderFact {
 /// An order event for the customer that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderEvent {
+    /// The event's id within its shop. The journal's own memory of ids lasts a day; a return, which adds up with those
+    /// before it, is known by this for as long as its order is.
+    pub event_id: EventId,
     /// Which order.
     pub order: OrderKey,
     /// When it happened.
@@ -137,7 +140,18 @@ pub struct OrderEvent {
 }
 
 /// The most link keys of an order or cart.
-pub const MAX_LINK_KEYS: usize = 10;
+const MAX_LINK_KEYS: usize = 10;
+
+/// Whether an order or a cart may carry these link keys.
+///
+/// # Errors
+/// `invalid_field`.
+pub fn check_link_keys(keys: &[String]) -> Result<(), Refusal> {
+    if keys.len() > MAX_LINK_KEYS || keys.iter().any(|key| key.is_empty() || key.len() > 128) {
+        return Err(Refusal::new(Code::InvalidField, "link_keys: at most 10, each 1-128 bytes"));
+    }
+    Ok(())
+}
 
 impl OrderEvent {
     /// Checks the event by itself: its time against the clock, its fields against their rules.
@@ -158,9 +172,7 @@ impl OrderEvent {
             OrderFact::Placed { lines, total_minor, link_keys, .. } => {
                 not_empty(lines)?;
                 check_lines(lines, policy.checkout.max_lines)?;
-                if link_keys.len() > MAX_LINK_KEYS || link_keys.iter().any(|key| key.is_empty() || key.len() > 128) {
-                    return invalid("link_keys: at most 10, each 1-128 bytes");
-                }
+                check_link_keys(link_keys)?;
                 total_minor.map_or(Ok(()), |total| money("total_minor", total))
             }
             OrderFact::Weighed { lines } => {

@@ -355,6 +355,13 @@ impl Policy {
                 return fail(format!("{name}: must be 0 to 10^12"));
             }
         }
+        // What expired and what was scanned is remembered for as long as these allow, and no longer.
+        if self.orders.remembered_days > 400 {
+            return fail("orders.remembered_days: must be 1 to 400 days".to_owned());
+        }
+        if self.qr.scan_id_s > 3600 {
+            return fail("qr.scan_id_s: must be 0 to 3600".to_owned());
+        }
         if !(0..=100).contains(&trust.flag_cap) {
             return fail("trust.flag_cap: must be 0 to 100".to_owned());
         }

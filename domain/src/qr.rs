@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::{card::Barcode, ids::CustomerId, time::Timestamp};
+use crate::{card::Barcode, hex, ids::CustomerId, time::Timestamp};
 
 /// Seconds in a step.
 pub const STEP_S: i64 = 30;
@@ -184,7 +184,7 @@ impl KeyRing {
         let mut bytes = vec![VERSION, self.current];
         bytes.extend_from_slice(payload.as_bytes());
         bytes.extend_from_slice(&mac[..16]);
-        hex(&bytes)
+        hex::encode(&bytes)
     }
 
     /// Reads a token and checks its signature. Its age and its terminal are for the caller to compare.
@@ -192,7 +192,7 @@ impl KeyRing {
     /// # Errors
     /// See [`QrError`].
     pub fn open_scan(&self, token: &str) -> Result<Scan, QrError> {
-        let bytes = unhex(token).ok_or(QrError::Unreadable)?;
+        let bytes = hex::decode(token).ok_or(QrError::Unreadable)?;
         if bytes.len() < 18 || bytes[0] != VERSION {
             return Err(QrError::Unreadable);
         }
@@ -255,24 +255,6 @@ fn hmac(key: &[u8], message: &[u8]) -> Option<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(message);
     Some(mac.finalize().into_bytes().into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        for half in [byte >> 4, byte & 0x0f] {
-            out.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
-        }
-        out
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || text.len() > 1024 {
-        return None;
-    }
-    let digits =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<Vec<u8>>>()?;
-    Some(digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect())
 }
 
 #[cfg(test)]

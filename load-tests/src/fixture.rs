@@ -22,7 +22,7 @@ use adal_domain::{
     card::Barcode,
     customer::{Command, Context, Customer, State},
     entity::{Entity, EntityKey, EntityKind, Moment},
-    ids::{LineId, OrderId, OrderKey, ShopId, Sku},
+    ids::{EventId, LineId, OrderId, OrderKey, ShopId, Sku},
     line::{Line, Unit},
     order_event::{ChargedBy, OrderEvent, OrderFact},
     policy::Policy,
@@ -221,7 +221,8 @@ fn average_year() -> Done<State> {
             OrderFact::Placed { lines, total_minor: None, charged_by: ChargedBy::Ordered, link_keys: Vec::new() };
         let completed = OrderFact::Completed { paid_minor: 1_474_500 };
         for fact in [placed, completed] {
-            tell(&mut state, &Command::Order(OrderEvent { order: order.clone(), at, fact }), at)?;
+            let event_id = EventId::new(&format!("{}-{number}", fact.name()))?;
+            tell(&mut state, &Command::Order(OrderEvent { event_id, order: order.clone(), at, fact }), at)?;
         }
     }
     Ok(state)

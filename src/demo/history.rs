@@ -6,7 +6,7 @@ use std::error::Error;
 use adal_actors::{CommandId, Request, print_of};
 use adal_domain::{
     customer::{Command, Customer},
-    ids::{Actor, CustomerId, FlagName, OrderId, OrderKey, ShopId},
+    ids::{Actor, CustomerId, EventId, FlagName, OrderId, OrderKey, ShopId},
     order_event::{OrderEvent, OrderFact},
     time::Timestamp,
 };
@@ -144,7 +144,8 @@ async fn fact(app: &App, customer: &CustomerId, order: &str, at: Timestamp, fact
     let name = format!("{order} {}", fact["type"]);
     let fact: OrderFact = serde_json::from_value(fact)?;
     let order = OrderKey { shop_id: ShopId::new(SHOP)?, order_id: OrderId::new(&format!("{customer}-{order}"))? };
-    send(app, customer, &name, Command::Order(OrderEvent { order, at, fact })).await
+    let event_id = EventId::new(&format!("{customer}-{name}").replace([' ', '"'], "-"))?;
+    send(app, customer, &name, Command::Order(OrderEvent { event_id, order, at, fact })).await
 }
 
 /// Sends a command under a key of its own, so that a start that was cut off goes on where it was.

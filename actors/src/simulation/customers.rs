@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 use adal_domain::{
     checkout::{Cart, Channel, LineQuantity},
     customer::{CardChange, Command, Context, Customer, Guest, HoldRequest, Reply},
-    ids::{Actor, HoldId, LineId, OrderId, OrderKey, ShopId, Sku},
+    ids::{Actor, EventId, HoldId, LineId, OrderId, OrderKey, ShopId, Sku},
     line::{Line, Unit},
     order_event::{CancelledBy, ChargedBy, DeliveredLine, Fault, OrderEvent, OrderFact},
     policy::Policy,
@@ -73,7 +73,8 @@ fn order_event(rng: &mut StdRng) -> Command {
     };
     let order = OrderKey { shop_id: ShopId::new("s").unwrap(), order_id: OrderId::new(&format!("o{number}")).unwrap() };
     let at = Timestamp::from_seconds(BEGIN - rng.random_range(0..40) * 43_200);
-    Command::Order(OrderEvent { order, at, fact })
+    let event_id = EventId::new(&format!("e{}", rng.random_range(0..100_000))).unwrap();
+    Command::Order(OrderEvent { event_id, order, at, fact })
 }
 
 fn hold(rng: &mut StdRng) -> Command {

@@ -16,6 +16,10 @@ use crate::{
     time::Timestamp,
 };
 
+/// Days that a burn is kept for returns: an order is returned for at most 400 days after it ended, and may have been
+/// open for as long before.
+const BURN_KEPT_DAYS: i64 = 800;
+
 pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
     match event {
         Event::CardIssued { .. } | Event::CardChanged { .. } => card(state, event),
@@ -36,6 +40,7 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         | Event::OrderWeighed { .. }
         | Event::CompletionKept { .. }
         | Event::ReturnKept { .. } => open_order(state, event),
+        Event::OrderForgotten { order } => state.open_orders.retain(|open| open.order != *order),
         Event::OrderCompleted { decided, record } => completed(state, *decided, record, seq),
         Event::OrderAmended { decided, record } => amended(state, *decided, record, seq),
         Event::OrderCancelled { order, at, decided, by, after_picking } => {
@@ -157,6 +162,8 @@ fn ledger(state: &mut State, event: &Event) {
             }
         }
         Event::Burned { key, at, spent } => {
+            // Orders that old are not returned any more, and a burn is at most a hold's life before its order.
+            ledger.burns.retain(|burn| at.micros_since(burn.at) < BURN_KEPT_DAYS * Timestamp::DAY);
             let points: i64 = spent.iter().map(|part| part.points).sum();
             match ledger.burns.iter_mut().find(|burn| burn.key == *key) {
                 Some(burn) => {

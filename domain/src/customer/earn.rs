@@ -71,6 +71,7 @@ fn record(draft: &Draft<'_>, open: &OpenOrder, placed: &Placed, at: Timestamp, p
         rate_permyriad: 0,
         cashback: 0,
         expires: draft.day(at),
+        returns: Vec::new(),
         clawed_back: 0,
         lines,
     }
@@ -150,10 +151,13 @@ pub(super) fn compensate(draft: &mut Draft<'_>, record: &mut Record, i: usize, a
         draft.signal(SignalKind::WeightOff, at, Some(&order.shop_id), Some(&order), &detail);
         return;
     }
-    let burned = draft.state.ledger.burn(order.fingerprint()).map_or(0, |burn| burn.points);
+    let (burned, given_back) =
+        draft.state.ledger.burn(order.fingerprint()).map_or((0, 0), |burn| (burn.points, burn.given_back));
     let paid = line.money_minor + record.points_by_line(burned)[i];
-    // Price paid per gram times the shortfall, rounded up to a point; never more than what is left of the line.
-    let points = ceil_points(paid, short, ordered).min((paid - line.refunded_minor).max(0) / MINOR_PER_POINT);
+    // All remedies for a line together never exceed what was paid for it, in money and in points.
+    let left = paid - line.refunded_minor - record.points_by_line(given_back)[i];
+    // Price paid per gram times the shortfall, rounded up to a point.
+    let points = ceil_points(paid, short, ordered).min(left.max(0) / MINOR_PER_POINT);
     record.lines[i].compensated = Some(points);
     if points > 0 {
         let expires = draft.expiry_of(at);

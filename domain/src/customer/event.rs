@@ -164,6 +164,11 @@ pub enum Event {
         /// Grams by line.
         lines: Vec<(LineId, i64)>,
     },
+    /// An order that never ended was let go.
+    OrderForgotten {
+        /// Which.
+        order: OrderKey,
+    },
     /// A completion waits for `placed`.
     CompletionKept {
         /// Which.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     checkout::{Cart, Quote, Standing},
-    ids::{HoldId, OrderId},
+    ids::{HoldId, LineId, OrderId},
     qr::Step,
     time::Timestamp,
 };
@@ -28,6 +28,9 @@ pub struct Hold {
     pub step: Option<Step>,
     /// The cart.
     pub cart: Cart,
+    /// Lines that points may not pay, by the policy that priced it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restricted: Vec<LineId>,
     /// As priced.
     pub quote: Quote,
     /// What of the customer it was priced with.

@@ -15,10 +15,13 @@ use super::{
 };
 use crate::{
     amounts::MINOR_PER_POINT,
-    checkout::{HoldRef, LineQuantity, Uncovered, check_cart, quote, reprice},
+    checkout::{HoldRef, LineQuantity, Uncovered, check_cart, quote, reprice, restricted},
     errors::{Code, Refusal},
     ids::{HoldId, OrderId, OrderKey},
 };
+
+/// Expired holds of one customer that a late capture still finds.
+const MAX_EXPIRED: usize = 20;
 
 pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply, Refusal> {
     let now = draft.now;
@@ -39,6 +42,7 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
         let detail = format!("{open} holds are open already: capture or release one first");
         return Err(Refusal::new(Code::TooManyHolds, detail));
     }
+    forget_oldest(draft);
     let mut standing = draft.state.standing(draft.context, now);
     if request.scan_step.is_some_and(|step| draft.state.is_step_used(step)) {
         standing.no_burn = standing.no_burn.or(Some(Code::QrUsed));
@@ -62,11 +66,22 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
         expired: false,
         step: request.scan_step,
         cart: request.cart.clone(),
+        restricted: restricted(&request.cart, policy),
         quote: priced.clone(),
         standing,
         parts,
     })));
     Ok(Reply::Held(Box::new(priced)))
+}
+
+/// Holds past their time keep their carts for a late capture: the oldest make room.
+fn forget_oldest(draft: &mut Draft<'_>) {
+    while draft.state.holds.iter().filter(|hold| hold.expired).count() >= MAX_EXPIRED {
+        let oldest = draft.state.holds.iter().filter(|hold| hold.expired).min_by_key(|hold| hold.expires_at).cloned();
+        let Some(hold) = oldest else { return };
+        let now = draft.now;
+        settle::end_hold(draft, &hold, HoldEnd::Forgotten, now, Vec::new());
+    }
 }
 
 /// A (customer, step) is bound to one open hold: a new hold with it replaces the earlier one.
@@ -115,7 +130,7 @@ pub(super) fn capture(
     if ended.is_some_and(|kind| kind != FactKind::Completed) {
         return Err(Refusal::new(Code::OrderCancelled, format!("order {order} was cancelled")));
     }
-    let mut sold = reprice(&hold.cart, &hold.quote, lines, &hold.standing, &draft.context.policy)?;
+    let mut sold = reprice(&hold.cart, &hold.quote, lines, &hold.standing, &hold.restricted)?;
     sold.hold = None;
     let wanted = sold.points_burned;
     let used = hold.step.is_some_and(|step| draft.state.is_step_used(step));

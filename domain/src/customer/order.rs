@@ -41,6 +41,8 @@ pub struct Placed {
 /// A return that waits for the order to be completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptReturn {
+    /// The event's fingerprint.
+    pub event: u64,
     /// When.
     pub at: Timestamp,
     /// What.
@@ -67,6 +69,15 @@ pub struct OpenOrder {
 }
 
 impl OpenOrder {
+    /// The latest time that an event of it bears.
+    #[must_use]
+    pub fn last_heard(&self) -> Timestamp {
+        let placed = self.placed.as_ref().map(|placed| placed.at);
+        let completed = self.completed.map(|(at, _)| at);
+        let returned = self.returns.iter().map(|kept| kept.at).max();
+        placed.max(completed).max(returned).max(self.weighed_at).unwrap_or_default()
+    }
+
     /// An order of which something was heard.
     #[must_use]
     pub const fn new(order: OrderKey) -> Self {
@@ -138,6 +149,9 @@ pub struct Record {
     pub cashback: i64,
     /// The day on which that cashback's lot expires.
     pub expires: Day,
+    /// The returns booked so far, by their events' fingerprints: one that comes again says nothing new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returns: Vec<u64>,
     /// Of the cashback, clawed back by returns so far.
     pub clawed_back: i64,
     /// The lines, by line_id.

@@ -18,8 +18,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// Returns kept for one order that is not completed yet.
-const MAX_KEPT_RETURNS: usize = 100;
+/// Returns of one order, kept and booked.
+const MAX_RETURNS: usize = 100;
+
+/// Lines of all returns kept for one order, and of all weights that came before it was placed.
+const MAX_KEPT_LINES: usize = 1000;
 
 /// The row of an ended order's record, where the event needs it.
 pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
@@ -47,13 +50,14 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
     let key = event.order.fingerprint();
     let ended = draft.state.fact(key).map(|fact| (fact.kind(), fact.seq()));
     not_forgotten(draft, event)?;
+    let before = draft.events.len();
+    forget_open(draft);
     if ended.is_none() && open(draft, &event.order).is_none() {
         let most = draft.context.policy.orders.max_open;
         if draft.state.open_orders.len() >= most {
             return Err(Refusal::new(Code::TooManyOpen, format!("the customer has {most} open orders already")));
         }
     }
-    let before = draft.events.len();
     match (&event.fact, ended) {
         (OrderFact::Placed { lines, charged_by, link_keys, .. }, None) => {
             place(draft, event, lines, *charged_by, link_keys)?;
@@ -78,7 +82,13 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
         (OrderFact::Returned { lines, refund_minor, .. }, None) => keep_return(draft, event, lines, *refund_minor)?,
         (OrderFact::Returned { lines, refund_minor, .. }, Some((FactKind::Completed, seq))) => {
             let record = draft.record(key, seq)?;
-            let kept = KeptReturn { at: event.at, lines: lines.clone(), refund_minor: *refund_minor };
+            let kept = kept_return(event, lines, *refund_minor);
+            if record.returns.contains(&kept.event) {
+                return Ok(Reply::Order { changed: false });
+            }
+            if record.returns.len() >= MAX_RETURNS {
+                return Err(Refusal::new(Code::TooManyOpen, format!("an order takes at most {MAX_RETURNS} returns")));
+            }
             let decided = decided(draft, event.at);
             settle::settle(draft, decided);
             returns::take_back(draft, record, &kept, decided)?;
@@ -110,6 +120,24 @@ fn not_forgotten(draft: &Draft<'_>, event: &OrderEvent) -> Result<(), Refusal> {
             Err(Refusal::new(Code::EventTooOld, format!("order {} ended more than {days} days ago", event.order)))
         }
         _ => Ok(()),
+    }
+}
+
+/// Open orders of which nothing was heard for 400 days are let go, and said: they would fill the customer's room for
+/// good.
+fn forget_open(draft: &mut Draft<'_>) {
+    let oldest = draft.now.0.saturating_sub(i64::from(draft.context.policy.orders.remembered_days) * Timestamp::DAY);
+    let stale: Vec<OrderKey> = draft
+        .state
+        .open_orders
+        .iter()
+        .filter(|open| open.last_heard().0 < oldest)
+        .map(|open| open.order.clone())
+        .collect();
+    for order in stale {
+        let detail = "the order never ended, and is forgotten";
+        draft.signal(SignalKind::KeptEventRefused, draft.now, Some(&order.shop_id), Some(&order), detail);
+        draft.emit(Event::OrderForgotten { order });
     }
 }
 
@@ -192,8 +220,14 @@ fn weigh_open(draft: &mut Draft<'_>, event: &OrderEvent, lines: &[DeliveredLine]
         }
     }
     let lines: Vec<_> = lines.iter().map(|line| (line.line_id.clone(), line.delivered_g)).collect();
-    if open.is_some_and(|open| lines.iter().all(|line| open.weighed.contains(line))) {
+    let known = open.as_ref().map_or(&[][..], |open| &open.weighed);
+    if !known.is_empty() && lines.iter().all(|line| known.contains(line)) {
         return Ok(());
+    }
+    let new = lines.iter().filter(|(id, _)| !known.iter().any(|(known, _)| known == id)).count();
+    if known.len() + new > MAX_KEPT_LINES {
+        let detail = format!("lines: weights of at most {MAX_KEPT_LINES} lines are kept for an order");
+        return Err(Refusal::new(Code::TooManyLines, detail));
     }
     draft.emit(Event::OrderWeighed { order: event.order.clone(), at: event.at, lines });
     Ok(())
@@ -344,17 +378,25 @@ fn keep_return(
     refund_minor: Option<i64>,
 ) -> Result<(), Refusal> {
     let open = open(draft, &event.order);
+    let kept = kept_return(event, lines, refund_minor);
+    let earlier = open.as_ref().map_or(&[][..], |open| &open.returns);
+    if earlier.iter().any(|known| known.event == kept.event) {
+        return Ok(());
+    }
     if let Some(placed) = open.as_ref().and_then(|open| open.placed.as_ref()) {
-        let earlier = open.as_ref().map_or(&[][..], |open| &open.returns);
         check_kept(placed, earlier, lines)?;
     }
-    if open.is_some_and(|open| open.returns.len() >= MAX_KEPT_RETURNS) {
-        let detail = format!("{MAX_KEPT_RETURNS} returns wait for this order already");
+    let waiting: usize = earlier.iter().map(|known| known.lines.len()).sum();
+    if earlier.len() >= MAX_RETURNS || waiting + lines.len() > MAX_KEPT_LINES {
+        let detail = format!("at most {MAX_RETURNS} returns of {MAX_KEPT_LINES} lines wait for an order's completion");
         return Err(Refusal::new(Code::TooManyOpen, detail));
     }
-    let kept = KeptReturn { at: event.at, lines: lines.to_vec(), refund_minor };
     draft.emit(Event::ReturnKept { order: event.order.clone(), kept });
     Ok(())
+}
+
+fn kept_return(event: &OrderEvent, lines: &[LineQuantity], refund_minor: Option<i64>) -> KeptReturn {
+    KeptReturn { event: event.event_id.fingerprint(), at: event.at, lines: lines.to_vec(), refund_minor }
 }
 
 /// A return before the completion, of an order whose lines are known: more than was ordered is refused at once.

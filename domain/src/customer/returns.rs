@@ -27,6 +27,7 @@ pub(super) fn take_back(
     at: Timestamp,
 ) -> Result<(), Refusal> {
     let refunds = refunds(&record, kept)?;
+    record.returns.push(kept.event);
     for ((i, quantity), refund) in refunds.lines.iter().zip(&refunds.minor) {
         record.lines[*i].returned += quantity;
         record.lines[*i].refunded_minor += refund;

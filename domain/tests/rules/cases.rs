@@ -323,3 +323,40 @@ fn the_order_of_lines_in_a_capture_changes_nothing() {
     }
     assert_eq!(ends[0], ends[1]);
 }
+
+/// The journal forgets ids after a day; a queue may bring a return again long after.
+#[test]
+fn a_return_that_comes_again_after_days_is_booked_once() {
+    let mut journal = with_card();
+    let bought = time(1, 600);
+    journal.run(bought, &say::placed("A", bought, &[say::line("milk", 3, Unit::Piece, 300_000)])).unwrap();
+    journal.run(bought, &say::completed("A", bought, 300_000)).unwrap();
+    let returned = say::returned("A", time(2, 10), &[("milk", 1)], None);
+    assert_eq!(journal.run(time(2, 10), &returned).unwrap(), Reply::Order { changed: true });
+    let once = journal.state.ledger.clone();
+    assert_eq!(journal.run(time(9, 10), &returned).unwrap(), Reply::Order { changed: false });
+    let paid: i64 = journal.state.facts.iter().map(adal_domain::customer::facts::Fact::paid).sum();
+    assert_eq!(paid, 200_000, "the refund counts once");
+    assert_eq!(journal.state.ledger.debt, once.debt);
+}
+
+/// Two carts a minute for days are no way to fill the memory.
+#[test]
+fn holds_past_their_time_make_room_for_later_ones() {
+    let mut journal = with_card();
+    for minute in 0..60 {
+        let at = time(1, 10).plus_seconds(minute * 60);
+        journal.run(at, &say::hold(&[say::piece("milk", 1000)], 0, Some(30))).unwrap();
+    }
+    assert!(journal.state.holds.len() <= 22, "{}", journal.state.holds.len());
+}
+
+/// Orders that never end do not fill the room of those that do.
+#[test]
+fn an_order_of_which_nothing_was_heard_for_400_days_is_forgotten() {
+    let mut journal = with_card();
+    journal.run(time(1, 10), &say::placed("A", time(1, 10), &[say::piece("milk", 1000)])).unwrap();
+    journal.run(time(402, 10), &say::placed("B", time(402, 10), &[say::piece("milk", 1000)])).unwrap();
+    assert_eq!(journal.state.open_orders.len(), 1);
+    assert_eq!(journal.state.open_orders[0].order.order_id.as_str(), "B");
+}

@@ -1,9 +1,11 @@
 //! Short ways to say commands.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use adal_domain::{
     checkout::{Cart, Channel, LineQuantity},
     customer::{CardChange, Command, HoldRequest},
-    ids::{Actor, FlagName, HoldId, LineId, OrderId, OrderKey, ShopId, Sku, Word},
+    ids::{Actor, EventId, FlagName, HoldId, LineId, OrderId, OrderKey, ShopId, Sku, Word},
     line::{Line, Unit},
     order_event::{CancelledBy, ChargedBy, DeliveredLine, Fault, OrderEvent, OrderFact},
     qr::Step,
@@ -62,7 +64,10 @@ pub fn piece(id: &str, total: i64) -> Line {
 }
 
 fn event(id: &str, at: Timestamp, fact: OrderFact) -> Command {
-    Command::Order(OrderEvent { order: order(id), at, fact })
+    // Each event said is an event of its own; one that comes again is the same command, cloned.
+    static SAID: AtomicU64 = AtomicU64::new(0);
+    let event_id = EventId::new(&format!("e{}", SAID.fetch_add(1, Ordering::Relaxed))).unwrap();
+    Command::Order(OrderEvent { event_id, order: order(id), at, fact })
 }
 
 pub fn placed(id: &str, at: Timestamp, lines: &[Line]) -> Command {
