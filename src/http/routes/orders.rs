@@ -335,7 +335,7 @@ async fn prepare(app: &App, who: &Principal, event: Value) -> Result<(CustomerId
     let customer = whose(app, &head).await?;
     let scope = format!("event:{}", head.order.shop_id);
     let id = Some(CommandId::of(&scope, head.event_id.as_str()));
-    let command = Command::Order(OrderEvent { order: head.order, at: head.at, fact });
+    let command = Command::Order(OrderEvent { event_id: head.event_id, order: head.order, at: head.at, fact });
     Ok((customer, Request { id, print, command }))
 }
 
