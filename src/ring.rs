@@ -10,14 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use adal_domain::qr::{KeyRing, KeyRingError};
+use adal_domain::{
+    hex,
+    qr::{KeyRing, KeyRingError},
+};
 use rand::{TryRngCore, rngs::OsRng};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::{QrConfig, decode_secret},
-    http::cursor::hex,
-};
+use crate::config::{QrConfig, decode_secret};
 
 /// Why there is no ring.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +95,7 @@ fn ring(current: u8, keys: &BTreeMap<String, String>) -> Result<KeyRing, KeyRing
 fn make(path: &Path) -> Result<(), RingError> {
     let mut secret = [0; 32];
     OsRng.try_fill_bytes(&mut secret).map_err(RingError::Random)?;
-    let stored = Stored { current: 1, keys: BTreeMap::from([("1".to_owned(), hex(&secret))]) };
+    let stored = Stored { current: 1, keys: BTreeMap::from([("1".to_owned(), hex::encode(&secret))]) };
     let text =
         toml::to_string(&stored).map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.to_string() })?;
     let partial = path.with_extension(format!("qr-keys.{}", std::process::id()));

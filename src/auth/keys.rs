@@ -6,14 +6,11 @@
 
 use std::collections::HashMap;
 
-use adal_domain::{ids::ShopId, time::Timestamp};
+use adal_domain::{hex, ids::ShopId, time::Timestamp};
 use adal_store::sqlite::ApiKeyRecord;
 use rand::{TryRngCore, rngs::OsRng};
 
-use crate::http::{
-    cursor::hex,
-    extract::{Principal, Role},
-};
+use crate::http::extract::{Principal, Role};
 
 /// How every key begins: secret scanners look for it.
 pub const PREFIX: &str = "adal_";
@@ -57,7 +54,7 @@ pub fn generate(
     let key = format!("{PREFIX}{role}_{}", random_text().map_err(NewKeyError::Random)?);
     let hash = hash_of(&key);
     let record = ApiKeyRecord {
-        id: format!("{role}-{}", hex(&hash[..6])),
+        id: format!("{role}-{}", hex::encode(&hash[..6])),
         hash,
         role: role.as_str().to_owned(),
         shop: shop.map(|shop| shop.as_str().to_owned()),

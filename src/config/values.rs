@@ -2,10 +2,9 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use adal_domain::hex;
 use base64::{Engine, engine::general_purpose};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use crate::http::cursor::unhex;
 
 /// A network: an address and how many of its leading bits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +109,7 @@ impl<'de> Deserialize<'de> for Share {
 #[must_use]
 pub fn decode_secret(text: &str) -> Option<Vec<u8>> {
     let bare = text.trim().trim_end_matches('=');
-    unhex(text.trim()).or_else(|| {
+    hex::decode(text.trim()).or_else(|| {
         let standard = general_purpose::STANDARD_NO_PAD.decode(bare);
         standard.or_else(|_| general_purpose::URL_SAFE_NO_PAD.decode(bare)).ok()
     })
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn secrets_read_from_hex_and_base64() {
         let bytes: Vec<u8> = (0..32).map(|n| n * 7 + 3).collect();
-        assert_eq!(decode_secret(&crate::http::cursor::hex(&bytes)), Some(bytes.clone()));
+        assert_eq!(decode_secret(&hex::encode(&bytes)), Some(bytes.clone()));
         for engine in [general_purpose::STANDARD, general_purpose::URL_SAFE] {
             assert_eq!(decode_secret(&engine.encode(&bytes)), Some(bytes.clone()));
         }

@@ -3,7 +3,7 @@
 //! A cursor is hex of a MessagePack value: what it holds is the list's own business and may change with any release, so
 //! a cursor that does not read is `cursor_invalid` and the client starts again.
 
-use adal_domain::errors::Code;
+use adal_domain::{errors::Code, hex};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::problem::Problem;
@@ -12,8 +12,6 @@ use super::problem::Problem;
 pub const DEFAULT_LIMIT: u32 = 50;
 /// The largest page.
 pub const MAX_LIMIT: u32 = 200;
-/// A cursor longer than this was not made here.
-const MAX_LENGTH: usize = 1024;
 
 /// `?limit=&cursor=`, to be used alone or flattened by hand into a route's own parameters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -23,16 +21,6 @@ pub struct Page {
     pub limit: Option<u32>,
     /// Where an earlier page ended: its `next_cursor`.
     pub cursor: Option<String>,
-}
-
-/// A page of a list.
-#[derive(Debug, Clone, Serialize)]
-pub struct Items<T> {
-    /// The page.
-    pub items: Vec<T>,
-    /// Where the next page begins; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_cursor: Option<String>,
 }
 
 /// The page size asked for.
@@ -54,7 +42,7 @@ pub fn limit(asked: Option<u32>) -> Result<usize, Problem> {
 /// 500, where `place` has no MessagePack form.
 pub fn encode<T: Serialize>(place: &T) -> Result<String, Problem> {
     let bytes = rmp_serde::to_vec_named(place).map_err(Problem::internal)?;
-    Ok(hex(&bytes))
+    Ok(hex::encode(&bytes))
 }
 
 /// What a cursor holds.
@@ -63,30 +51,8 @@ pub fn encode<T: Serialize>(place: &T) -> Result<String, Problem> {
 /// 400 `cursor_invalid`.
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, Problem> {
     let invalid = || Problem::new(Code::CursorInvalid, "cursor: not one of this list; start without");
-    let bytes = unhex(cursor).ok_or_else(invalid)?;
+    let bytes = hex::decode(cursor).ok_or_else(invalid)?;
     rmp_serde::from_slice(&bytes).map_err(|_| invalid())
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        for half in [byte >> 4, byte & 0x0f] {
-            out.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
-        }
-        out
-    })
-}
-
-/// Hex of either case, at most 1 KiB of it.
-#[must_use]
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || text.len() > MAX_LENGTH {
-        return None;
-    }
-    let digits =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<Vec<u8>>>()?;
-    Some(digits.chunks_exact(2).map(|pair| (pair[0] << 4) | pair[1]).collect())
 }
 
 #[cfg(test)]

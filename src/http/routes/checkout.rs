@@ -16,7 +16,7 @@ use adal_domain::{
     errors::Code,
     ids::{CustomerId, HoldId, OrderId, ShopId, Word},
     line::Line,
-    order_event::MAX_LINK_KEYS,
+    order_event::check_link_keys,
     qr::{Intent, Step},
     time::Timestamp,
 };
@@ -364,14 +364,10 @@ fn bound(who: &Principal, body: &CheckoutBody) -> Result<(), Problem> {
         }
         Principal::Service { .. } => {}
     }
-    let invalid = |detail: &str| Err(Problem::new(Code::InvalidField, detail));
     if body.client_ip.as_ref().is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_err()) {
-        return invalid("client_ip: not an IP address");
+        return Err(Problem::new(Code::InvalidField, "client_ip: not an IP address"));
     }
-    if body.link_keys.len() > MAX_LINK_KEYS || body.link_keys.iter().any(|key| key.is_empty() || key.len() > 128) {
-        return invalid("link_keys: at most 10, each 1-128 bytes");
-    }
-    Ok(())
+    Ok(check_link_keys(&body.link_keys)?)
 }
 
 /// The step of a fresh pay scan of this customer at this till.
