@@ -201,6 +201,37 @@ fn a_till_scans_and_holds_in_one_call() {
 }
 
 #[test]
+fn a_code_burns_as_far_as_it_allows_on_every_channel() {
+    let server = Server::start();
+    let card = server.member("c1", 500);
+    let service = server.service();
+    for channel in ["app", "web", "pos"] {
+        let mut body = cart("c1", 100_000, 100);
+        body.as_object_mut().unwrap().remove("customer_id");
+        body["channel"] = json!(channel);
+        let mut refused = |code: Value, why: &str| {
+            body["code"] = code;
+            service.post("/v1/checkout/quotes", &body).problem(422, why);
+            service.post("/v1/checkout/holds", &body).problem(422, why);
+        };
+        refused(json!(server.code("c1", "show")), "qr_show_only");
+        refused(card["barcode"].clone(), "qr_show_only");
+        let pay = server.code("c1", "pay");
+        server.clock.advance(120);
+        refused(json!(pay), "qr_expired");
+        body["code"] = json!(server.code("c1", "pay"));
+        // The step is bound to one open hold, and used up by its capture.
+        let (first, _) = hold(&service, &body);
+        let (second, _) = hold(&service, &body);
+        assert_eq!((state(&service, &first), server.card("c1")["held"].clone()), (json!("released"), json!(100)));
+        capture(&service, &second, &format!("o-{channel}")).ok(200);
+        service.post("/v1/checkout/quotes", &body).problem(422, "qr_used");
+        service.post("/v1/checkout/holds", &body).problem(422, "qr_used");
+        server.clock.advance(60);
+    }
+}
+
+#[test]
 fn a_new_hold_with_the_same_scan_replaces_the_earlier_one() {
     let server = Server::start();
     server.member("c1", 500);

@@ -41,7 +41,7 @@ pub struct CheckoutBody {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub customer_id: Option<CustomerId>,
-    /// A QR text or a barcode: a till scans and holds in one call.
+    /// A QR text or a barcode: a till scans and holds in one call. Only a fresh `pay` code burns, on every channel.
     #[serde(default)]
     pub code: Option<String>,
     /// Where it is bought.
@@ -308,8 +308,9 @@ async fn prepare(app: &App, who: &Principal, body: CheckoutBody) -> Result<Asked
         (Some(id), None) => (Some(id.clone()), None),
         (None, None) => (own_id(who), None),
     };
+    // A code burns as far as it allows, on every channel; without one, a till alone needs the proof of a scan.
     let (scan_step, no_burn) = match (body.channel, &customer, code) {
-        (Channel::Pos, Some(_), Some(code)) => match code.no_burn(now) {
+        (_, Some(_), Some(code)) => match code.no_burn(now) {
             None => (Some(code.step(now)), None),
             why_not => (None, why_not),
         },
