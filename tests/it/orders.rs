@@ -283,6 +283,43 @@ fn an_offline_till_names_the_customer_by_a_code() {
 }
 
 #[test]
+fn an_offline_code_ages_by_the_servers_clock_too() {
+    let server = Server::start();
+    server.issue("c1");
+    let (code, made) = (server.code("c1", "pay"), server.clock.at(0));
+    let mut event = placed("c1", "o1", &json!([piece("1", 1, 100)]), &made);
+    event.as_object_mut().unwrap().remove("customer_id");
+    event["code"] = json!(code);
+    server.clock.advance(72 * 3600 + 1);
+    send(&server.till(), &event).problem(422, "qr_expired");
+    server.clock.days(362);
+    send(&server.till(), &event).problem(422, "qr_expired");
+}
+
+#[test]
+fn wrong_signatures_in_events_slow_the_terminal_from_its_next_list_on() {
+    let server = Server::start();
+    server.issue("c1");
+    let code = server.code("c1", "pay");
+    let forged = format!("{}{}", &code[..31], if code.ends_with('0') { "1" } else { "0" });
+    let event = |n: usize, code: &str| {
+        let mut event = placed("c1", &format!("o{n}"), &json!([piece("1", 1, 100)]), &server.clock.at(0));
+        event.as_object_mut().unwrap().remove("customer_id");
+        event["code"] = json!(code);
+        event
+    };
+    let list: Vec<_> = (0..8).map(|n| event(n, &forged)).chain([event(8, &code)]).collect();
+    let answer = send(&server.till(), &json!(list)).ok(200);
+    let codes: Vec<_> = outcomes(&answer).into_iter().map(|(_, code)| code).collect();
+    assert_eq!((&codes[..8], codes[8].as_str()), (&*vec!["qr_invalid".to_owned(); 8], ""), "{}", answer.body);
+    send(&server.till(), &event(9, &code)).problem(429, "terminal_slowed");
+    server.till().post("/v1/pos/scan", &json!({"code": code})).problem(429, "terminal_slowed");
+    // Events that bring no code, and other terminals, go on.
+    send(&server.till(), &placed("c1", "o10", &json!([piece("1", 1, 100)]), &server.clock.at(0))).ok(200);
+    send(&server.key("till2"), &event(9, &code)).ok(200);
+}
+
+#[test]
 fn without_a_card_an_order_earns_nothing_and_counts_for_trust() {
     let server = Server::start();
     for n in 0..3 {

@@ -24,11 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{
-    Answered,
-    scanned::{self, Scanned},
-    unexpected,
-};
+use super::{Answered, pos, scanned, unexpected};
 use crate::{
     app::App,
     http::{
@@ -71,7 +67,7 @@ macro_rules! event_bodies {
             #[serde(default)]
             #[schema(value_type = Option<String>)]
             pub customer_id: Option<CustomerId>,
-            /// A QR text or a barcode that was scanned at `at`; or `customer_id`.
+            /// A QR text or a barcode that was scanned at `at`, sent within 72 h of its making; or `customer_id`.
             #[serde(default)]
             pub code: Option<String>,
             /// Where.
@@ -214,6 +210,7 @@ pub struct EventResults {
 )]
 pub async fn events(request: HttpRequest, who: Principal, app: Data<App>, body: Body<Value>) -> Answered {
     who.require(&[Role::Service, Role::Pos])?;
+    let terminal = pos::terminal(&who)?;
     let (events, alone) = match body.value {
         Value::Array(events) if events.len() > MOST => {
             let detail = format!("{} events, at most {MOST}", events.len());
@@ -222,6 +219,11 @@ pub async fn events(request: HttpRequest, who: Principal, app: Data<App>, body: 
         Value::Array(events) => (events, false),
         event => (vec![event], true),
     };
+    // Once for the whole list: a terminal that sends a wrong code is slowed with its next list, and never in the midst of
+    // one, which it would have to repeat for ever.
+    if events.iter().any(|event| event.get("code").is_some()) {
+        app.terminals.check(terminal, app.now())?;
+    }
     let ids: Vec<_> = events.iter().map(event_id).collect();
     let mut fates = take(&app, &who, events).await?;
     if alone && let Some(Err(_)) = fates.first() {
@@ -332,7 +334,7 @@ async fn prepare(app: &App, who: &Principal, event: Value) -> Result<(CustomerId
     if who.role() == Some(Role::Pos) && who.shop() != Some(&head.order.shop_id) {
         return Err(Problem::new(Code::Forbidden, "shop_id: a till sends its own shop's events alone"));
     }
-    let customer = whose(app, &head).await?;
+    let customer = whose(app, pos::terminal(who)?, &head).await?;
     let scope = format!("event:{}", head.order.shop_id);
     let id = Some(CommandId::of(&scope, head.event_id.as_str()));
     let command = Command::Order(OrderEvent { event_id: head.event_id, order: head.order, at: head.at, fact });
@@ -356,14 +358,21 @@ fn read(mut event: Value) -> Result<(Head, OrderFact), Problem> {
 }
 
 /// The customer of an event: named, or by the code that a till scanned while it was offline.
-async fn whose(app: &App, head: &Head) -> Result<CustomerId, Problem> {
+///
+/// A code counts for `offline_code_hours` from when it was made, by the event's time and by ours: `at` is the caller's
+/// word, and a code photographed long ago must not become good by it.
+async fn whose(app: &App, terminal: &str, head: &Head) -> Result<CustomerId, Problem> {
     match (&head.customer_id, &head.code) {
         (Some(customer), None) => Ok(customer.clone()),
         (None, Some(code)) => {
-            let code = Scanned::read(&app.ring, code).map_err(scanned::unread)?;
+            let now = app.now();
+            let code = scanned::read(app, terminal, code, now)?;
             let hours = app.policy.load().policy.orders.offline_code_hours;
             if code.is_older_than(hours, head.at) {
                 return Err(Problem::new(Code::QrExpired, format!("code: made more than {hours} h away from `at`")));
+            }
+            if code.is_older_than(hours, now) {
+                return Err(Problem::new(Code::QrExpired, format!("code: made more than {hours} h ago")));
             }
             scanned::owner(app, code.barcode()).await
         }

@@ -7,7 +7,7 @@ use adal_domain::{
     errors::Code,
     ids::CustomerId,
     policy::Tier,
-    qr::{QrError, Scan},
+    qr::Scan,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -129,13 +129,7 @@ pub(super) fn terminal(who: &Principal) -> Result<&str, Problem> {
 pub(super) async fn identify(app: &App, terminal: &str, text: &str) -> Result<(Scanned, CustomerId), Problem> {
     let now = app.now();
     app.terminals.check(terminal, now)?;
-    let code = Scanned::read(&app.ring, text).map_err(|error| {
-        // A text that is none of ours is a wrong product under the scanner; a wrong signature is somebody trying.
-        if error != QrError::Unreadable {
-            app.terminals.wrong(terminal, now);
-        }
-        scanned::unread(error)
-    })?;
+    let code = scanned::read(app, terminal, text, now)?;
     let inforce = app.policy.load();
     if code.is_older_than(inforce.policy.qr.stale_hours, now) {
         let detail = format!("code: made more than {} h ago", inforce.policy.qr.stale_hours);

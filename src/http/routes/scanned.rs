@@ -82,9 +82,22 @@ impl Scanned {
     }
 }
 
+/// Reads a code that `terminal` sent, and counts it there where its signature is wrong.
+///
+/// # Errors
+/// `qr_invalid`.
+pub fn read(app: &App, terminal: &str, text: &str, now: Timestamp) -> Result<Scanned, Problem> {
+    Scanned::read(&app.ring, text).map_err(|error| {
+        // A text that is none of ours is a wrong product under the scanner; a wrong signature is somebody trying.
+        if error != QrError::Unreadable {
+            app.terminals.wrong(terminal, now);
+        }
+        unread()
+    })
+}
+
 /// Why a text was not read. Nobody is told which of the reasons it was: that would help to forge one.
-#[must_use]
-pub fn unread(_: QrError) -> Problem {
+fn unread() -> Problem {
     Problem::new(Code::QrInvalid, "code: neither a QR code of ours nor a card's barcode")
 }
 
