@@ -85,6 +85,62 @@ fn a_statement_is_paged_newest_first_and_sums_up_while_it_grows() {
 }
 
 #[test]
+fn what_is_due_counts_towards_the_page_and_is_continued() {
+    let server = Server::start();
+    server.issue("c1");
+    adjust(&server.admin(), "c1", 7).ok(200);
+    for n in 1..=4 {
+        server.orders(&bought("c1", &format!("o{n}"), n * 1_000_000, &server.clock.at(0)));
+    }
+    server.clock.next_day();
+    let page = |cursor: &str| {
+        let page = server.service().get(&format!("/v1/customers/c1/points/statement?limit=1{cursor}")).ok(200).body;
+        assert!(page["items"].as_array().unwrap().len() <= 1, "{page}");
+        let next = page["next_cursor"].as_str().map(|next| format!("&cursor={next}"));
+        (page["items"][0]["points"].as_i64(), next)
+    };
+    let whole = |from: Option<String>, write_after: Option<usize>| {
+        let (mut seen, mut next) = (Vec::new(), from);
+        while let Some(cursor) = next {
+            let (points, after) = page(&cursor);
+            seen.extend(points);
+            if write_after == Some(seen.len()) {
+                // What was due gets its row between two pages: nothing is repeated, nothing hidden.
+                adjust(&server.admin(), "c1", 1000).ok(200);
+            }
+            next = after;
+        }
+        seen
+    };
+    let all = [400, 300, 200, 100, 7];
+    assert_eq!(whole(Some(String::new()), None), all, "due and in no row");
+    assert_eq!(whole(Some(String::new()), Some(2)), all, "journaled half-way");
+    assert_eq!(whole(Some(String::new()), None), [1000, 400, 300, 200, 100, 7]);
+    server.statement("c1");
+}
+
+#[test]
+fn a_page_ends_after_2048_rows_that_have_no_entry() {
+    let server = Server::start();
+    server.issue("c1");
+    adjust(&server.admin(), "c1", 5).ok(200);
+    let at = server.clock.at(0);
+    let service = server.service();
+    // One by one: what arrives together is one row.
+    for n in 0..2_100 {
+        let event = json!({"event_id": format!("e{n}"), "type": "cancelled", "order_id": format!("o{n}"),
+                           "customer_id": "c1", "shop_id": "s1", "at": at, "by": "customer"});
+        service.send("POST", "/v1/orders/events", &[], Some(&event)).unwrap().ok(200);
+    }
+    let first = server.service().get("/v1/customers/c1/points/statement").ok(200).body;
+    assert_eq!(first["items"], json!([]), "nobody's balance changed in the last 2,048 rows");
+    let path = format!("/v1/customers/c1/points/statement?cursor={}", first["next_cursor"].as_str().unwrap());
+    let second = server.service().get(&path).ok(200).body;
+    assert_eq!((&second["items"][0]["points"], second.get("next_cursor")), (&json!(5), None));
+    server.statement("c1");
+}
+
+#[test]
 fn an_earning_past_the_days_limit_waits_for_support() {
     let server = Server::with(|config| config.policy.limits.cashback_operations = 2);
     server.issue("c1");

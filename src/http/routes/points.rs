@@ -5,13 +5,14 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Path},
 };
-use adal_actors::row;
+use adal_actors::{ports::StoredRow, row};
 use adal_domain::{
     customer::{
         Command, Customer, Reply,
         read::{ReviewView, StatementEntry},
     },
     entity::{EntityKey, EntityKind},
+    errors::Code,
     ids::{CustomerId, EntryId},
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ use crate::{
 
 /// Journal rows read at a time. Most rows of a busy customer write no entry, so more than a page.
 const ROWS: usize = 256;
+
+/// Journal rows read for one page at most: past that, it ends where it is, with a cursor.
+const MOST_ROWS: usize = 8 * ROWS;
 
 /// Gives or takes points by hand.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,7 +64,7 @@ pub struct Awaits {
 /// A page of the statement.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Statement {
-    /// Newest first.
+    /// Newest first, at most `limit`. Fewer, even none, do not mean the last page: `next_cursor` says.
     pub items: Vec<StatementEntry>,
     /// Where the next page begins; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,44 +154,51 @@ pub async fn statement(
     Ok(reply(&request, StatusCode::OK, &Statement { items, next_cursor }, false))
 }
 
-/// Where a page ends: the last entry shown is the `nth` from the end of the row `seq`. Of what is due and not yet in the
-/// journal, a first page shows all: those entries have no row whose seq could be named.
+/// Where a page ends: the last entry shown is the `nth` from the end of the row `seq`. Before that row come, newest first,
+/// the `due` entries that follow it: what was due and in no row yet when the first page was made. Rows of their own have
+/// them soon, in the same order, for whatever happens to a customer begins with what is due.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Position {
     seq: u64,
     shown: usize,
+    #[serde(default)]
+    due: usize,
 }
 
-/// One page: on the first, what is due by now; then the journal's rows, newest first. Later pages are bound to rows, so
-/// what is journaled meanwhile neither repeats nor hides an entry.
+/// One page: what is due by now, then the journal's rows, newest first. Later pages are bound to rows, so what is journaled
+/// meanwhile neither repeats nor hides an entry.
 async fn page(
     app: &App,
     id: &CustomerId,
     from: Option<Position>,
     limit: usize,
 ) -> Result<(Vec<StatementEntry>, Option<Position>), Problem> {
-    let mut items = Vec::new();
-    let mut at = match from {
-        Some(position) => position,
-        None => {
-            let (customer, now) = published(app, id).await?;
-            items.extend(customer.state.due(&app.context(id.as_str()), now).entries.into_iter().rev());
-            Position { seq: customer.seq, shown: 0 }
-        }
+    let mut left = MOST_ROWS;
+    let (mut at, mut items) = match from {
+        Some(at) if at.due == 0 => (at, Vec::new()),
+        _ => due(app, id, from, &mut left).await?,
     };
+    if items.len() > limit {
+        at.due = items.len() - limit;
+        items.truncate(limit);
+        return Ok((items, Some(at)));
+    }
+    at.due = 0;
     let entity = EntityKey::new(EntityKind::Customer, id.as_str());
     while at.seq > 0 {
-        let rows = app.journal.rows(&entity, 1, at.seq, ROWS, true).await?;
+        if left == 0 {
+            return Ok((items, Some(at)));
+        }
+        let rows = app.journal.rows(&entity, 1, at.seq, ROWS.min(left), true).await?;
         if rows.is_empty() {
             break;
         }
+        left -= rows.len().min(left);
         for stored in &rows {
-            let decoded = row::decode::<Customer>(stored)?;
-            let entries: Vec<_> = decoded.events().filter_map(|event| event.statement_entry()).collect();
             if stored.seq != at.seq {
-                at = Position { seq: stored.seq, shown: 0 };
+                at = Position { seq: stored.seq, shown: 0, due: 0 };
             }
-            for entry in entries.into_iter().rev().skip(at.shown) {
+            for entry in entries(stored)?.into_iter().rev().skip(at.shown) {
                 if items.len() >= limit {
                     return Ok((items, Some(at)));
                 }
@@ -195,9 +206,49 @@ async fn page(
                 at.shown += 1;
             }
         }
-        at = Position { seq: at.seq - 1, shown: 0 };
+        at = Position { seq: at.seq - 1, shown: 0, due: 0 };
     }
     Ok((items, None))
+}
+
+fn entries(stored: &StoredRow) -> Result<Vec<StatementEntry>, Problem> {
+    Ok(row::decode::<Customer>(stored)?.events().filter_map(|event| event.statement_entry()).collect())
+}
+
+/// What a statement begins with before its rows, newest first, and the row below it. On a later page that is what the
+/// first one left: the first entries after its row, by now in rows or still due.
+async fn due(
+    app: &App,
+    id: &CustomerId,
+    from: Option<Position>,
+    left: &mut usize,
+) -> Result<(Position, Vec<StatementEntry>), Problem> {
+    let (customer, now) = published(app, id).await?;
+    let mut at = from.unwrap_or(Position { seq: customer.seq, shown: 0, due: usize::MAX });
+    let changed = || Problem::new(Code::CursorInvalid, "cursor: too much happened since; start without");
+    if at.seq > customer.seq {
+        return Err(changed());
+    }
+    let entity = EntityKey::new(EntityKind::Customer, id.as_str());
+    let (mut found, mut read) = (Vec::new(), at.seq);
+    while read < customer.seq && found.len() < at.due {
+        if *left == 0 {
+            return Err(changed());
+        }
+        let rows = app.journal.rows(&entity, read + 1, customer.seq, ROWS.min(*left), false).await?;
+        *left -= rows.len().min(*left);
+        read = rows.last().ok_or_else(changed)?.seq;
+        for stored in &rows {
+            found.extend(entries(stored)?);
+        }
+    }
+    if found.len() < at.due {
+        found.extend(customer.state.due(&app.context(id.as_str()), now).entries);
+    }
+    found.truncate(at.due);
+    found.reverse();
+    at.due = found.len();
+    Ok((at, found))
 }
 
 /// Earnings under review, which a release or a void decides.
