@@ -22,6 +22,7 @@ use figment::{
 use serde::{Deserialize, Serialize};
 
 pub use self::values::{Network, Share, decode_secret};
+use crate::http::routes::orders;
 
 /// The defaults: every key with its meaning.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -348,6 +349,11 @@ impl Config {
             || [actors.ask_deadline_ms, actors.timer_every_ms, actors.remember_for_h, actors.idle_after_s].contains(&0)
         {
             return rule("actors", "bounds and times must be 1 or more (arbiters may be 0)");
+        }
+        if actors.queue_per_entity < orders::MOST {
+            let least = orders::MOST;
+            let text = format!("must be {least} or more: a list of {least} order events may be one customer's");
+            return rule("actors.queue_per_entity", &text);
         }
         if self.auth.refresh_s == 0 || self.auth.refresh_s > 5 {
             return rule("auth.refresh_s", "must be 1 to 5: a revoked key counts no more within 5 s");

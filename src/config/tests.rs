@@ -17,6 +17,13 @@ fn the_file_of_defaults_says_what_the_code_says() {
 }
 
 #[test]
+fn a_customers_queue_takes_a_whole_list_of_events() {
+    let refused = read("[actors]\nqueue_per_entity = 499\n").unwrap_err().to_string();
+    assert!(refused.contains("actors.queue_per_entity") && refused.contains("500"), "{refused}");
+    read("[actors]\nqueue_per_entity = 500\n").unwrap();
+}
+
+#[test]
 fn every_key_is_documented_in_the_file_of_defaults() {
     fn leaves(prefix: &str, value: &toml::Value, all: &mut Vec<String>) {
         match value {

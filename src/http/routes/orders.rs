@@ -35,8 +35,8 @@ use crate::{
     },
 };
 
-/// The most events of a list.
-const MOST: usize = 500;
+/// The most events of a list. The least that a customer's queue must take (`actors.queue_per_entity`).
+pub const MOST: usize = 500;
 
 /// Customers of one list that are asked at the same time: enough to share a commit, few enough to leave room to others.
 const AT_ONCE: usize = 32;
