@@ -302,6 +302,24 @@ fn a_hold_lasts_as_long_as_it_says() {
 }
 
 #[test]
+fn only_trusted_callers_are_told_why_a_code_does_not_apply() {
+    let server = Server::start();
+    server.member("c1", 0);
+    let mut body = app_cart("c1", 100_000, 0);
+    body["codes"] = json!(["NOPE"]);
+    let reason = |client: &Client, body: &Value| {
+        client.post("/v1/checkout/quotes", body).ok(200).body["rejected"][0]["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason(&server.customer("c1"), &body), "promo_not_applicable");
+    assert_eq!(reason(&server.service(), &body), "code_unknown");
+    body["dry_run"] = json!({});
+    assert_eq!(reason(&server.admin(), &body), "code_unknown");
+    let mut body = cart("c1", 100_000, 0);
+    body["codes"] = json!(["NOPE"]);
+    assert_eq!(reason(&server.till(), &body), "code_unknown");
+}
+
+#[test]
 fn a_hold_with_a_code_that_does_not_apply_is_refused() {
     let server = Server::start();
     server.member("c1", 0);

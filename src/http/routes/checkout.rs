@@ -157,7 +157,10 @@ pub async fn quote(request: HttpRequest, who: Principal, app: Data<App>, body: B
         Some(id) => standing(&app, id, &asked, trial).await?,
         None => (Standing::guest(), trial.unwrap_or_else(|| app.now())),
     };
-    let quote = checkout::quote(&asked.cart, &standing, &inforce.policy, inforce.revision, now)?;
+    let mut quote = checkout::quote(&asked.cart, &standing, &inforce.policy, inforce.revision, now)?;
+    if let Principal::Customer { .. } = who {
+        uniform(&mut quote);
+    }
     Ok(reply(&request, StatusCode::OK, &quote, false))
 }
 
@@ -331,6 +334,13 @@ async fn prepare(app: &App, who: &Principal, body: CheckoutBody) -> Result<Asked
         lines: body.lines,
     };
     Ok(Asked { customer, cart, scan_step, no_burn })
+}
+
+/// The public is not told why a code does not apply: that would help to guess one.
+fn uniform(quote: &mut Quote) {
+    for rejected in quote.rejected.iter_mut().filter(|rejected| rejected.code.is_some()) {
+        Code::PromoNotApplicable.as_str().clone_into(&mut rejected.reason);
+    }
 }
 
 fn own_id(who: &Principal) -> Option<CustomerId> {
