@@ -197,6 +197,25 @@ fn any_past_state_can_be_asked_for() {
 }
 
 #[test]
+fn a_past_state_has_what_was_due_by_then_and_names_the_row_before() {
+    let server = Server::start();
+    server.issue("c1");
+    server.orders(&bought("c1", "o1", 1_000_000, &server.clock.at(0)));
+    let bought_at = server.clock.at(0);
+    server.clock.next_day();
+    let state = |at: &str| server.admin().get(&format!("/v1/customers/c1/state?at={at}")).ok(200).body;
+    let (then, now) = (state(&bought_at), state(&server.clock.at(0)));
+    let rest = |state: &Value| (state["seq"].clone(), state["row_at"].clone(), state["events"].clone());
+    assert_eq!(rest(&then), rest(&now), "activation wrote no row");
+    assert_eq!((&then["seq"], &then["row_at"]), (&json!(2), &json!(bought_at)));
+    let balance = |state: &Value| state["state"]["ledger"]["balance"].as_i64();
+    assert_eq!((balance(&then), balance(&now)), (Some(0), Some(100)));
+    // A moment to come shows what is due by now: the points do not expire before their time.
+    assert_eq!(balance(&state("2199-01-01T00:00:00Z")), Some(100));
+    assert_eq!(server.card("c1")["balance"], 100);
+}
+
+#[test]
 fn points_under_a_hold_cannot_be_taken_by_hand() {
     let server = Server::start();
     server.member("c1", 500);

@@ -50,12 +50,15 @@ pub struct PastState {
     /// What happened in that row.
     #[schema(value_type = Vec<Object>)]
     pub events: Vec<serde_json::Value>,
-    /// The state after it, as the journal's own form has it: times are microseconds since 1970.
+    /// The state at that moment, as the journal's own form has it: times are microseconds since 1970. What was due by
+    /// then (activations, expiries, trust, holds that ran out) is in it, whether or not a row had said so yet. A moment
+    /// to come shows what is due by now.
     #[schema(value_type = Object)]
     pub state: serde_json::Value,
 }
 
-/// The state at a past moment: folded anew from the journal's first row, never from what is in memory.
+/// The state at a past moment, with the row that led to it. It is folded anew from the journal's first row, never from what
+/// is in memory, and brought to that moment by the policy in force now: what was due by then is in `state`, not in `events`.
 #[utoipa::path(
     get, path = "/v1/customers/{id}/state", tag = "audit",
     params(
@@ -87,7 +90,10 @@ pub async fn at(
             events.push(serde_json::to_value(event).map_err(Problem::internal)?);
         }
     }
-    let state = serde_json::to_value(&past.state).map_err(Problem::internal)?;
+    // Never before its own row, where the clock was set back; never beyond now, where nothing is due yet.
+    let until = at.min(app.now()).max(past.at);
+    let (settled, _) = past.state.settled(&app.context(id.as_str()), until);
+    let state = serde_json::to_value(&*settled).map_err(Problem::internal)?;
     let row_at = (seq > 0).then_some(past.at);
     Ok(reply(&request, StatusCode::OK, &PastState { at, seq, row_at, events, state }, false))
 }
