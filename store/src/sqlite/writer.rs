@@ -224,7 +224,11 @@ impl Writer {
             self.roll_back();
             match failed {
                 Failed::Before(error) if classify(&error) == Class::Busy && tries < BUSY_TRIES => tries += 1,
-                // One row on a bad page must not take the others with it: each on its own, to learn whose it is.
+                // One row that fails must not take the others with it: each on its own, to learn whose it is. Damage
+                // ends that: what comes before it is committed, and from it on nothing is written, the rest of this
+                // batch as little as the next one. A write that goes through a damaged page, or takes a page that
+                // only the damage calls free, would spoil what is still whole. They are told `Corrupt`, and nothing
+                // of theirs is in the file.
                 Failed::Before(error)
                     if items.len() > 1 && matches!(classify(&error), Class::Corrupt | Class::Other) =>
                 {

@@ -3,6 +3,7 @@
 use std::{sync::mpsc::channel, time::Duration};
 
 use adal_actors::ports::{Journal, StoreError, StoredRow};
+use adal_domain::time::Timestamp;
 
 use super::Folder;
 use crate::{
@@ -143,6 +144,35 @@ async fn who_fails_by_own_fault_fails_alone() {
     assert!(matches!(fenced.await.unwrap(), Err(StoreError::Fenced(_))));
     repeat.await.unwrap().unwrap();
     assert_eq!(store.committed().transactions, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_damage_on_nothing_is_written_and_what_came_before_is_kept() {
+    let folder = Folder::new();
+    let store = folder.open();
+    // What a table and an index that disagree look like.
+    let harm = "CREATE TRIGGER harm BEFORE INSERT ON journal WHEN NEW.at = 4242 BEGIN SELECT RAISE(ABORT, 'harm'); END";
+    store.on_writer(move |conn| conn.execute_batch(harm).unwrap()).await;
+    let release = hold(&store).await;
+    let harmed = StoredRow { at: Timestamp(4242), ..row(1) };
+    let mut asked = Vec::new();
+    for (name, row) in [("before", row(1)), ("harmed", harmed), ("after", row(1))] {
+        let (store, wanted) = (store.clone(), append(&customer(name), row));
+        let handle = store.clone();
+        asked.push((name, tokio::spawn(async move { handle.append(wanted).await })));
+        queued(&store, asked.len()).await;
+    }
+    drop(release);
+    for (name, answer) in asked {
+        let answer = answer.await.unwrap();
+        match name {
+            "before" => answer.unwrap(),
+            _ => assert!(matches!(answer, Err(StoreError::Corrupt(_))), "{name}: {answer:?}"),
+        }
+        let rows = Journal::open(&store, &customer(name)).await.unwrap().rows.len();
+        assert_eq!(rows, usize::from(name == "before"), "{name}");
+    }
+    assert!(matches!(store.health(), Health::ReadOnly { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
