@@ -1,4 +1,5 @@
-//! What must not change unnoticed: the description of the interface and the table of errors, as checked in.
+//! What must not change unnoticed: the description of the interface, the table of errors and the command line's help, as
+//! checked in. (That docs/reference/metrics.md lists the metrics there are is checked by scripts/check-docs.py.)
 //! `ADAL_UPDATE=1 cargo test -p adal --test it golden` writes them anew.
 
 use std::path::{Path, PathBuf};
@@ -54,6 +55,24 @@ fn the_errors_are_the_ones_checked_in() {
         text += &format!("| `{}` | {} | {} |\n", code.as_str(), code.status(), code.meaning().trim());
     }
     compare("errors.md", &text);
+}
+
+/// What the program prints as the help of a command and of those under it.
+fn help_of(command: &clap::Command, words: &[&str], to: &mut String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_adal")).args(words).arg("--help").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {output:?}");
+    let help = String::from_utf8(output.stdout).unwrap();
+    *to += &format!("$ adal {}\n{help}\n", [words, &["--help"]].concat().join(" "));
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        help_of(below, &[words, &[below.get_name()]].concat(), to);
+    }
+}
+
+#[test]
+fn the_help_of_the_command_line_is_the_one_checked_in() {
+    let mut text = String::new();
+    help_of(&<adal::cli::Cli as clap::CommandFactory>::command(), &[], &mut text);
+    compare("help.txt", &text);
 }
 
 #[test]

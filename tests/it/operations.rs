@@ -1,0 +1,253 @@
+//! What an operator does with the real binary: keys, metrics, logs, a stop, a backup and a restore.
+
+use std::{collections::BTreeSet, path::Path, process::Output, sync::Mutex, time::Duration};
+
+use adal::clock::Stopwatch;
+use adal_actors::ports::Journal;
+use adal_domain::entity::{EntityKey, EntityKind};
+use adal_store::sqlite::{SqliteConfig, SqliteStore};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, TempDir, app_cart, bought, fresh_key,
+    process::{Process, adal},
+    real_now,
+};
+
+#[track_caller]
+fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn adjust(admin: &Client, customer: &str, points: i64, key: &str) -> Option<u16> {
+    let path = format!("/v1/customers/{customer}/points/adjust");
+    let body = json!({"points": points, "reason": "a test"});
+    admin.send("POST", &path, &[("Idempotency-Key", key)], Some(&body)).ok().map(|answer| answer.status)
+}
+
+#[test]
+fn a_key_revoked_beside_a_running_server_is_refused_within_seconds() {
+    let dir = TempDir::new();
+    let process = Process::start(dir.path());
+    let database = dir.path().join("adal.db");
+    let made = done(&adal(&database, &["keys", "create", "--role", "service", "--label", "gone soon", "--json"]));
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let (id, gone) = (made["id"].as_str().unwrap(), Client::new(&process.url, made["key"].as_str()));
+    let stays = process.caller("service", None);
+    let card = |client: &Client| client.get("/v1/customers/c1/card").status;
+    let waiting = Stopwatch::start();
+    while card(&gone) == 401 {
+        assert!(waiting.seconds() < 10.0, "a new key does not count");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    done(&adal(&database, &["keys", "revoke", id]));
+    let waiting = Stopwatch::start();
+    while card(&gone) != 401 {
+        // The documents say 5 s; the rest is for a busy machine.
+        assert!(waiting.seconds() < 10.0, "a revoked key still counts");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    gone.get("/v1/customers/c1/card").problem(401, "unauthenticated");
+    assert_eq!(card(&stays), 404, "another key counts as before");
+    let listed: Value = serde_json::from_str(&done(&adal(&database, &["keys", "list", "--json"]))).unwrap();
+    let of = |wanted: &str| listed.as_array().unwrap().iter().find(|key| key["id"] == wanted).cloned().unwrap();
+    assert!(of(id)["revoked_at"].is_string() && of(id)["label"] == "gone soon", "{listed}");
+    assert_eq!(adal(&database, &["keys", "revoke", "service-000000000000"]).status.code(), Some(1));
+}
+
+/// Every label's value and every metric's name of a scrape.
+fn labels_and_names(scrape: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut labels, mut names) = (BTreeSet::new(), BTreeSet::new());
+    for line in scrape.lines() {
+        if let Some(described) = line.strip_prefix("# TYPE ") {
+            names.insert(described.split(' ').next().unwrap().to_owned());
+        } else if !line.starts_with('#') {
+            labels.extend(line.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    (labels, names)
+}
+
+#[test]
+fn metrics_count_what_was_done_and_name_nobody() {
+    let dir = TempDir::new();
+    let process = Process::start(dir.path());
+    let service = process.caller("service", None);
+    let (customer, shop, order) = ("customer-4711", "shop-0815", "order-2342");
+    service.post(&format!("/v1/customers/{customer}/card"), &json!({})).ok(201);
+    for mut event in bought(customer, order, 1_000_000, &real_now()) {
+        event["shop_id"] = json!(shop);
+        service.send("POST", "/v1/orders/events", &[], Some(&event)).unwrap().ok(200);
+    }
+    let mut cart = app_cart(customer, 100_000, 0);
+    cart["shop_id"] = json!(shop);
+    service.post("/v1/checkout/holds", &cart).ok(201);
+    cart["points_to_burn"] = json!(100_000);
+    let refused = service.post("/v1/checkout/holds", &cart);
+    assert!((400..500).contains(&refused.status), "{}", refused.body);
+    let code = refused.code().to_owned();
+
+    let scrape = Client::new(&process.metrics, None).get("/metrics").ok(200);
+    let scrape = String::from_utf8(scrape.bytes).unwrap();
+    let has = |start: &str| assert!(scrape.lines().any(|line| line.starts_with(start)), "no {start}:\n{scrape}");
+    has("adal_http_requests_total{route=\"/v1/orders/events\",method=\"POST\",status=\"200\"} 2");
+    has("adal_http_requests_total{route=\"/v1/checkout/holds\",method=\"POST\",status=\"201\"} 1");
+    has("adal_decisions_total{kind=\"customer\",outcome=\"accepted\"} ");
+    has("adal_decisions_total{kind=\"customer\",outcome=\"refused\"} 1");
+    has("adal_points_total{cause=\"pending\"} 100");
+    has(&format!("adal_problems_total{{code=\"{code}\"}} 1"));
+    has("adal_journal_commit_seconds_bucket{le=\"0.1\"} ");
+    has("adal_journal_commit_seconds_count ");
+    has("process_resident_memory_bytes ");
+    has("process_open_fds ");
+    let (labels, names) = labels_and_names(&scrape);
+    for id in [customer, shop, order] {
+        assert!(!labels.iter().any(|label| label.contains(id)), "{id} is in a label: {labels:?}");
+        assert!(!scrape.contains(id));
+    }
+    let reference = include_str!("../../docs/reference/metrics.md");
+    for name in names.iter().filter(|name| name.starts_with("adal_")) {
+        assert!(reference.contains(&format!("`{name}`")), "{name} is not in docs/reference/metrics.md");
+    }
+    assert_eq!(Client::new(&process.url, None).get("/metrics").status, 404, "on its own port alone");
+}
+
+#[test]
+fn a_requests_id_is_in_its_answer_and_in_its_log_line() {
+    let dir = TempDir::new();
+    let mut process = Process::start(dir.path());
+    let service = process.caller("service", None);
+    let headers = [("X-Request-Id", "till-7:42")];
+    let answer = service.send("GET", "/v1/customers/nobody/card", &headers, None).unwrap();
+    assert_eq!(answer.header("x-request-id"), "till-7:42");
+    assert_eq!(answer.problem(404, "card_not_found").body["request_id"], "till-7:42");
+    process.stop();
+    let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let ours = |line: &&Value| line["span"]["request_id"] == "till-7:42" && line["target"] == "adal::access";
+    let [line] = lines.iter().filter(ours).collect::<Vec<_>>()[..] else { panic!("not one line:\n{log}") };
+    assert_eq!(line["level"], "INFO");
+    let said = (&line["method"], &line["route"], &line["status"]);
+    assert_eq!(said, (&json!("GET"), &json!("/v1/customers/{id}/card"), &json!(404)));
+    assert!(line["ms"].is_number() && line["timestamp"].is_string(), "{line}");
+    assert!(!log.contains(service.token.as_deref().unwrap()), "a key is in the log");
+}
+
+/// Adjusts one customer each until the server is gone; gives the keys of what was acknowledged.
+fn load_until_gone(
+    admin: &Client,
+    callers: usize,
+    meanwhile: impl FnOnce(&Mutex<Vec<(String, String)>>),
+) -> Vec<(String, String)> {
+    let acknowledged = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for n in 0..callers {
+            let acknowledged = &acknowledged;
+            scope.spawn(move || {
+                let customer = format!("c{n}");
+                // Bounded: at most so many requests, whatever becomes of the server.
+                for _ in 0..20_000 {
+                    let key = fresh_key();
+                    match adjust(admin, &customer, 1, &key) {
+                        Some(200) => acknowledged.lock().unwrap().push((customer.clone(), key)),
+                        Some(503) => {}
+                        Some(status) => panic!("{status} under load"),
+                        None => return,
+                    }
+                }
+            });
+        }
+        meanwhile(&acknowledged);
+    });
+    acknowledged.into_inner().unwrap()
+}
+
+#[test]
+fn sigterm_under_load_ends_with_0_in_time_and_loses_nothing() {
+    let dir = TempDir::new();
+    let mut process = Process::start(dir.path());
+    let (mut admin, mut service) = (process.caller("admin", None), process.caller("service", None));
+    for n in 0..4 {
+        service.post(&format!("/v1/customers/c{n}/card"), &json!({})).ok(201);
+    }
+    let acknowledged = load_until_gone(&admin, 4, |acknowledged| {
+        let waiting = Stopwatch::start();
+        while acknowledged.lock().unwrap().len() < 100 {
+            assert!(waiting.seconds() < 60.0, "no progress");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        process.terminate();
+        assert_eq!(process.ended_within(10).code(), Some(0));
+    });
+    assert!(acknowledged.len() >= 100);
+    for n in 0..4 {
+        assert_eq!(rows_after_the_snapshot(dir.path(), &format!("c{n}")), 0);
+    }
+    process = Process::start(dir.path());
+    (admin.base, service.base) = (process.url.clone(), process.url.clone());
+    for n in 0..4 {
+        let mine = acknowledged.iter().filter(|(customer, _)| *customer == format!("c{n}")).count();
+        let card = service.get(&format!("/v1/customers/c{n}/card")).ok(200).body;
+        // What was under way at the stop may have been done without an answer: one request of each caller.
+        let more = card["balance"].as_i64().unwrap() - i64::try_from(mine).unwrap();
+        assert!((0..=1).contains(&more), "{mine} acknowledged, {card}");
+    }
+    for (customer, key) in &acknowledged {
+        let body = json!({"points": 1, "reason": "a test"});
+        let again = admin.post_key(&format!("/v1/customers/{customer}/points/adjust"), &body, key).ok(200);
+        assert!(again.replayed(), "{key} was acknowledged and is gone");
+    }
+}
+
+/// How many rows must be read after the snapshot of a customer, which must be there.
+fn rows_after_the_snapshot(dir: &Path, customer: &str) -> usize {
+    let store = SqliteStore::open(SqliteConfig::new(dir.join("adal.db"))).unwrap();
+    let key = EntityKey::new(EntityKind::Customer, customer);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = runtime.block_on(store.open(&key)).unwrap();
+    store.close().unwrap();
+    assert!(opened.snapshot.is_some(), "no snapshot of {customer} was kept at the stop");
+    opened.rows.len()
+}
+
+fn card_and_statement(service: &Client) -> (Value, Value) {
+    let card = service.get("/v1/customers/c1/card").ok(200).body;
+    (card, service.get("/v1/customers/c1/points/statement?limit=200").ok(200).body)
+}
+
+#[test]
+fn a_backup_made_beside_the_server_is_restored_as_documented() {
+    let dir = TempDir::new();
+    let mut process = Process::start(dir.path());
+    let (admin, mut service) = (process.caller("admin", None), process.caller("service", None));
+    service.post("/v1/customers/c1/card", &json!({})).ok(201);
+    for points in [500, -20, 7] {
+        assert_eq!(adjust(&admin, "c1", points, &fresh_key()), Some(200));
+    }
+    let events = json!(bought("c1", "o1", 1_000_000, &real_now()));
+    service.send("POST", "/v1/orders/events", &[], Some(&events)).unwrap().ok(200);
+    service.post("/v1/checkout/holds", &app_cart("c1", 100_000, 30)).ok(201);
+    let then = card_and_statement(&service);
+    let (database, copy) = (dir.path().join("adal.db"), dir.path().join("copy.db"));
+    let words = ["backup", copy.to_str().unwrap()];
+    done(&adal(&database, &words));
+    assert_eq!(adal(&database, &words).status.code(), Some(1), "a backup overwrites nothing");
+    assert_eq!(adjust(&admin, "c1", 1, &fresh_key()), Some(200), "the server goes on writing");
+    assert_ne!(card_and_statement(&service), then);
+
+    process.stop();
+    for end in ["", "-wal", "-shm"] {
+        let file = dir.path().join(format!("adal.db{end}"));
+        if file.exists() {
+            std::fs::rename(&file, dir.path().join(format!("old.db{end}"))).unwrap();
+        }
+    }
+    std::fs::rename(&copy, &database).unwrap();
+    assert!(done(&adal(&database, &["check"])).starts_with("sound: "));
+    assert_eq!(done(&adal(&database, &["keys", "list"])).lines().count(), 2);
+    process = Process::start(dir.path());
+    service.base = process.url.clone();
+    assert_eq!(card_and_statement(&service), then);
+    process.stop();
+}
