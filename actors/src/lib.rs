@@ -21,6 +21,8 @@ mod ask;
 mod batch;
 mod core;
 mod effects;
+#[cfg(test)]
+mod golden;
 pub mod memory;
 mod meters;
 pub mod ports;
