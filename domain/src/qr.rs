@@ -141,7 +141,7 @@ impl KeyRing {
         if let Some(mac) = self.card_mac(self.current, code.barcode, signed) {
             tail.copy_from_slice(&mac[..MAC]);
         }
-        base45::encode(&bytes)
+        base45::encode(bytes)
     }
 
     /// Reads a code and checks its signature. Whether it is fresh is for the caller to say.
@@ -303,7 +303,7 @@ mod tests {
         let forged = {
             let mut bytes = base45::decode(&two).unwrap();
             bytes[SIGNED..].copy_from_slice(&base45::decode(&one).unwrap()[SIGNED..]);
-            base45::encode(&bytes)
+            base45::encode(bytes)
         };
         assert_eq!(ring.decode(&forged), Err(QrError::WrongSignature));
     }

@@ -4,6 +4,13 @@
 //! examples that are too fine for that page; `properties` drives generated sequences. All of them go through `journal`,
 //! a customer with its journal in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it finds what must not be"
+)]
+
 mod cases;
 mod document;
 mod journal;
