@@ -203,7 +203,7 @@ impl Run {
             // Mostly one that can still be captured, late ones included; else any that ever was.
             let live: Vec<&HoldId> = state.holds.iter().map(|hold| &hold.hold_id).collect();
             let any: Vec<&HoldId> = self.holds.iter().collect();
-            let from = if n % 4 == 0 || live.is_empty() { any } else { live };
+            let from = if n.is_multiple_of(4) || live.is_empty() { any } else { live };
             from.get(usize::from(n / 4) % from.len().max(1)).copied()
         };
         match op {
@@ -270,12 +270,12 @@ impl Run {
             Op::Sale { .. } => Vec::new(),
             Op::Back { order, line, permille, late } => self
                 .completed(*order)
-                .and_then(|record| {
+                .map(|record| {
                     let line = &record.lines[usize::from(*line) % record.lines.len()];
                     let quantity = (line.line.quantity * permille / 1000).max(1);
                     let quantity = if *permille == 1000 { line.bought() - line.returned } else { quantity };
                     let lines = [(line.line.line_id.as_str(), quantity.max(1))];
-                    Some(say::returned(record.order.order_id.as_str(), at(*late), &lines, None))
+                    say::returned(record.order.order_id.as_str(), at(*late), &lines, None)
                 })
                 .into_iter()
                 .collect(),
