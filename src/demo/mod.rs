@@ -161,7 +161,7 @@ curl -s $ADAL/v1/customers/aigerim/card -H "Authorization: Bearer $TOKEN" | jq
 curl -s "$ADAL/v1/customers/aigerim/card/qr?intent=pay" -H "Authorization: Bearer $TOKEN" -H "Accept: image/png" -o qr.png
 
 # The till scans it
-CODE=$(zbarimg -q --raw qr.png)
+CODE=$(zbarimg -q --nodbus --raw qr.png)
 SCAN=$(jq -n --arg code "$CODE" '{$code}' | curl -s $ADAL/v1/pos/scan -H "Authorization: Bearer $POS" -H "Content-Type: application/json" -d @- | tee /dev/stderr | jq -r .scan_id)
 
 # The till holds a cart, 100 points of it paid in points, and takes it
@@ -173,7 +173,8 @@ jq -n --arg order "$ORDER" '{order_id: $order}' | curl -s $ADAL/v1/checkout/hold
 # The shop's systems say what became of the order: it earns
 jq -n --arg o "$ORDER" --argjson cart "$CART" '(now | todate) as $at | {order_id: $o, customer_id: "aigerim", shop_id: "s1", $at} | [. + {event_id: ($o + "-placed"), type: "placed", lines: $cart.lines}, . + {event_id: ($o + "-completed"), type: "completed", paid_minor: 240150}]' | curl -s $ADAL/v1/orders/events -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -d @- | jq
 
-# Her statement, her trust, what looks odd
+# Her card again: the cashback is pending until tomorrow; her tier, her statement, her trust, what looks odd
+curl -s $ADAL/v1/customers/aigerim/card -H "Authorization: Bearer $TOKEN" | jq '{tier, balance, available, held, pending}'
 curl -s "$ADAL/v1/customers/aigerim/points/statement?limit=5" -H "Authorization: Bearer $TOKEN" | jq
 curl -s $ADAL/v1/customers/aigerim/trust -H "Authorization: Bearer $SUPPORT" | jq
 curl -s $ADAL/v1/signals -H "Authorization: Bearer $SUPPORT" | jq
