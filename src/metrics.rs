@@ -59,6 +59,7 @@ fn describe() {
     describe_counter!("adal_quarantined_total", "Entities stopped after repeated panics, by kind");
     describe_counter!("adal_append_retries_total", "Appends repeated because their outcome was in doubt, by kind");
     describe_histogram!("adal_batch_commands", "Commands decided together as one journal row, by kind");
+    describe_histogram!("adal_decide_seconds", "Deciding and encoding one journal row, by kind");
     counter!("adal_http_panics_total").absolute(0);
     counter!("adal_auth_refused_total").absolute(0);
     counter!("adal_qr_wrong_signature_total").absolute(0);

@@ -37,15 +37,19 @@ pub struct Mark {
 /// Below this many ids a scan is as fast as a table, and costs nothing to keep.
 const SCANNED: usize = 32;
 
+/// Up to so many ids the buffer grows by one at a time.
+const EXACT: usize = 8;
+
 /// The ids an entity answered, oldest first, and the high-water marks of those who sent it effects.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     answered: VecDeque<Remembered>,
     /// How many were forgotten: position in `answered` = number - `forgotten`.
     forgotten: u64,
-    /// id -> number; empty while there are few.
-    table: HashMap<CommandId, u64>,
-    marks: BTreeMap<EntityKey, (u64, u32)>,
+    /// id -> number; absent while there are few.
+    table: Option<Box<HashMap<CommandId, u64>>>,
+    /// Absent while nobody sent effects, as for most.
+    marks: Option<Box<BTreeMap<EntityKey, (u64, u32)>>>,
 }
 
 impl Memory {
@@ -55,7 +59,7 @@ impl Memory {
         let mut memory = Self::default();
         answered.into_iter().for_each(|one| memory.remember(one));
         for mark in marks {
-            memory.marks.insert(mark.source, (mark.seq, mark.index));
+            memory.marks.get_or_insert_default().insert(mark.source, (mark.seq, mark.index));
         }
         memory
     }
@@ -63,7 +67,7 @@ impl Memory {
     /// Nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.answered.is_empty() && self.marks.is_empty()
+        self.answered.is_empty() && self.marks.is_none()
     }
 
     /// How many ids are remembered.
@@ -79,17 +83,21 @@ impl Memory {
 
     /// The marks, by source.
     pub fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
-        self.marks.iter().map(|(source, &(seq, index))| Mark { source: source.clone(), seq, index })
+        self.marks.iter().flat_map(|marks| marks.iter()).map(|(source, &(seq, index))| Mark {
+            source: source.clone(),
+            seq,
+            index,
+        })
     }
 
     /// Where the answer to `id` stands.
     #[must_use]
     pub fn find(&self, id: CommandId) -> Option<Remembered> {
-        if self.table.is_empty() {
+        let Some(table) = &self.table else {
             // The newest first: repeats come soon.
             return self.answered.iter().rev().find(|one| one.id == id).copied();
-        }
-        let number = self.table.get(&id)?;
+        };
+        let number = table.get(&id)?;
         let position = usize::try_from(number.checked_sub(self.forgotten)?).ok()?;
         self.answered.get(position).copied()
     }
@@ -97,26 +105,32 @@ impl Memory {
     /// Whether the effect was applied.
     #[must_use]
     pub fn has_applied(&self, origin: &Origin) -> bool {
-        self.marks.get(&origin.source).is_some_and(|&mark| (origin.seq, origin.index) <= mark)
+        let marks = self.marks.as_ref();
+        marks.and_then(|marks| marks.get(&origin.source)).is_some_and(|&mark| (origin.seq, origin.index) <= mark)
     }
 
     /// Remembers an answer. They come in the order of their rows.
     pub fn remember(&mut self, one: Remembered) {
+        if self.answered.len() < EXACT {
+            // One by one: most have two or three a day, and half-empty buffers are memory.
+            self.answered.reserve_exact(1);
+        }
         self.answered.push_back(one);
-        if !self.table.is_empty() {
-            self.table.insert(one.id, self.forgotten + self.answered.len() as u64 - 1);
+        if let Some(table) = &mut self.table {
+            table.insert(one.id, self.forgotten + self.answered.len() as u64 - 1);
         } else if self.answered.len() > SCANNED {
             let numbered = self.answered.iter().zip(self.forgotten..);
-            self.table = numbered.map(|(one, number)| (one.id, number)).collect();
+            self.table = Some(Box::new(numbered.map(|(one, number)| (one.id, number)).collect()));
         }
     }
 
     /// Raises the mark of an effect's source.
     pub fn mark(&mut self, origin: &Origin) {
         let mark = (origin.seq, origin.index);
-        match self.marks.get_mut(&origin.source) {
+        let marks = self.marks.get_or_insert_default();
+        match marks.get_mut(&origin.source) {
             Some(old) => *old = mark.max(*old),
-            None => drop(self.marks.insert(origin.source.clone(), mark)),
+            None => drop(marks.insert(origin.source.clone(), mark)),
         }
     }
 
@@ -127,12 +141,14 @@ impl Memory {
             && oldest.at <= until
         {
             self.answered.pop_front();
-            self.table.remove(&oldest.id);
+            if let Some(table) = &mut self.table {
+                table.remove(&oldest.id);
+            }
             self.forgotten += 1;
         }
         if self.answered.len() < before && self.answered.len() <= SCANNED / 2 {
             // Back to small: a million entities keep what they need, not what they once needed.
-            self.table = HashMap::new();
+            self.table = None;
             self.answered.shrink_to_fit();
         }
     }
