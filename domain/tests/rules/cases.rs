@@ -294,6 +294,61 @@ fn a_completion_that_waited_400_days_is_too_old() {
     assert_eq!(refusal.code.as_str(), "event_too_old");
 }
 
+/// "a default one is at most what is left of the money paid".
+#[test]
+fn a_default_refund_is_at_most_what_is_left() {
+    let mut journal = with_card();
+    let lines = [say::piece("bread", 50_000), say::piece("milk", 50_000)];
+    journal.run(time(1, 1), &say::placed("A", time(1, 1), &lines)).unwrap();
+    journal.run(time(1, 2), &say::completed("A", time(1, 2), 100_000)).unwrap();
+    journal.run(time(1, 3), &say::returned("A", time(1, 3), &[("milk", 1)], Some(90_000))).unwrap();
+    journal.run(time(1, 4), &say::returned("A", time(1, 4), &[("bread", 1)], None)).unwrap();
+    let record = journal.events().filter_map(Event::record).last().unwrap();
+    assert_eq!((record.lines[0].refunded_minor, record.refunded()), (10_000, 100_000));
+}
+
+/// "an expired lot lives 30 more days, once": what was burned out of a second life is lost when that is over.
+#[test]
+fn points_of_a_second_life_have_no_third() {
+    let mut journal = with_card();
+    journal.run(time(1, 60), &say::adjust(100)).unwrap();
+    let burn = |day, id: &str, journal: &mut Journal| {
+        let lines = [say::piece("milk", 20_000)];
+        let hold = hold_id(journal.run(time(day, 60), &say::hold(&lines, 100, None)).unwrap());
+        journal.run(time(day, 61), &say::capture(&hold, id, None)).unwrap();
+    };
+    burn(2, "A", &mut journal);
+    journal.run(time(380, 60), &say::cancelled("A", time(380, 60), CancelledBy::Shop, false)).unwrap();
+    assert_eq!(journal.state.ledger.lots[0].expires(), say::day(410));
+    burn(390, "B", &mut journal);
+    journal.run(time(411, 60), &say::cancelled("B", time(411, 60), CancelledBy::Shop, false)).unwrap();
+    assert_eq!((journal.state.ledger.balance, journal.state.ledger.lots.len()), (0, 0));
+}
+
+/// "no limit is exceeded": a late capture takes what the day's limit leaves, and nothing where the card may not burn.
+#[test]
+fn a_late_capture_passes_no_limit() {
+    let mut policy = adal_domain::policy::Policy::default();
+    policy.limits.points_burned = 100;
+    for block in [false, true] {
+        let mut journal = Journal::new(context_of(policy.clone()));
+        journal.run(time(1, 0), &say::card()).unwrap();
+        journal.run(time(1, 60), &say::adjust(300)).unwrap();
+        let hold = say::hold(&[say::piece("milk", 100_000)], 80, Some(30));
+        let first = hold_id(journal.run(time(1, 61), &hold).unwrap());
+        let second = hold_id(journal.run(time(1, 62), &hold).unwrap());
+        journal.run(time(1, 62), &say::capture(&second, "B", None)).unwrap();
+        if block {
+            journal.run(time(1, 63), &say::change(CardChange::Block)).unwrap();
+        }
+        match journal.run(time(1, 64), &say::capture(&first, "A", None)).unwrap() {
+            Reply::Captured { uncovered, .. } => assert_eq!(uncovered[0].points, if block { 80 } else { 60 }),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(journal.state.ledger.balance, if block { 220 } else { 200 });
+    }
+}
+
 /// A cancellation counts by the customer and after picking alone, and only once.
 #[test]
 fn a_cancellation_said_twice_counts_once() {

@@ -1,8 +1,8 @@
 //! The loyalty rules as a shop owner reads them and as they must always hold. One binary, one link step.
 //!
 //! `document` runs the tables of `docs/reference/points.md` (`scenario` reads and runs one of them); `cases` holds
-//! examples that are too fine for that page; `properties` drives generated sequences. All of them go through `journal`,
-//! a customer with its journal in memory.
+//! examples that are too fine for that page; `properties` drives generated `sequences` and compares with `plain`. All of
+//! them go through `journal`, a customer with its journal in memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,8 @@ mod cases;
 mod document;
 mod journal;
 mod notation;
+mod plain;
 mod properties;
 mod say;
 mod scenario;
+mod sequences;
