@@ -464,4 +464,10 @@ mod tests {
     fn an_idle_entity_and_its_context_fit_in_a_task_of_512_bytes() {
         assert!(size_of::<ContextFut<EntityActor<Customer>, Context<EntityActor<Customer>>>>() <= 512 - 104);
     }
+
+    /// The two counts of an `Arc` are 16 bytes; the allocator's next sizes after 256 are 320 and 384.
+    #[test]
+    fn a_published_customer_fits_in_256_bytes() {
+        assert!(size_of::<Published<Customer>>() <= 256 - 16, "{}", size_of::<Published<Customer>>());
+    }
 }

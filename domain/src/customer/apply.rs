@@ -59,7 +59,7 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         Event::Trust { at, score, .. } => {
             state.standing.score = *score;
             // The midnights up to this one are done: walked again, they would announce their old scores again.
-            state.standing.updated = state.standing.updated.max(Some(*at));
+            state.standing.updated = state.standing.updated.max(*at);
         }
         Event::Signal { .. } => {}
         Event::FactsAged { before, tier, old } => {
@@ -276,7 +276,7 @@ fn amended(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
 fn touch(state: &mut State, decided: Timestamp) {
     state.fact_time = state.fact_time.max(decided);
     // A late event can be decided before a flag that was set at the clock.
-    state.standing.updated = state.standing.updated.max(Some(decided));
+    state.standing.updated = state.standing.updated.max(decided);
 }
 
 fn flag(state: &mut State, event: &Event) {
@@ -284,7 +284,7 @@ fn flag(state: &mut State, event: &Event) {
     match event {
         Event::FlagRaised { flag, at, .. } => {
             standing.flags.push(FraudFlag { flag: flag.clone(), raised_at: *at, confirmed_at: None });
-            standing.updated = Some(*at);
+            standing.updated = *at;
         }
         Event::FlagDecided { flag, confirmed, at, .. } => {
             if *confirmed {
@@ -294,7 +294,7 @@ fn flag(state: &mut State, event: &Event) {
             } else {
                 standing.flags.retain(|known| known.flag != *flag || known.confirmed_at.is_some());
             }
-            standing.updated = Some(*at);
+            standing.updated = *at;
         }
         _ => {}
     }

@@ -153,7 +153,7 @@ impl<'a> Draft<'a> {
     /// Says so where the score is another than the one last announced.
     pub fn announce_trust(&mut self, at: Timestamp, cause: &str) {
         // What stands is the score of all that is known: a late order does not undo a flag of today.
-        let known = self.state.fact_time.max(self.state.standing.updated.unwrap_or_default());
+        let known = self.state.fact_time.max(self.state.standing.updated);
         let score = self.state.score(AsOf::new(at.max(known)), self.context);
         if score != self.state.standing.score {
             self.emit(Event::Trust { at, score, cause: cause.into() });

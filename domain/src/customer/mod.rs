@@ -107,8 +107,10 @@ pub struct State {
 pub struct Standing {
     /// The score as last announced.
     pub score: i64,
-    /// When a fact or the score last changed.
-    pub updated: Option<Timestamp>,
+    /// When a fact or the score last changed; 0: never. Stored as an option, which would be 8 bytes more here: a published
+    /// customer then takes 320 bytes of the allocator's, and not 256 (see the test).
+    #[serde(with = "never")]
+    pub updated: Timestamp,
     /// Ended orders, all of them.
     pub total_orders: u32,
     /// Of these, completed.
@@ -121,7 +123,23 @@ pub struct Standing {
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { score: 50, updated: None, total_orders: 0, completed_orders: 0, flags: ThinVec::new(), aged: None }
+        Self { score: 50, updated: Timestamp(0), total_orders: 0, completed_orders: 0, flags: ThinVec::new(), aged: None }
+    }
+}
+
+/// A time that may be 0, stored as an option.
+mod never {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::time::Timestamp;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        (at.0 != 0).then_some(*at).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        Option::deserialize(deserializer).map(Option::unwrap_or_default)
     }
 }
 

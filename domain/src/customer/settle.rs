@@ -43,7 +43,7 @@ impl State {
     /// Borrowed, without a copy, where nothing is due: that is what most reads find.
     #[must_use]
     pub fn settled(&self, context: &Context, now: Timestamp) -> (Cow<'_, Self>, Vec<Event>) {
-        if next(self, context, now, self.standing.updated.unwrap_or_default()).is_none() {
+        if next(self, context, now, self.standing.updated).is_none() {
             return (Cow::Borrowed(self), Vec::new());
         }
         let mut draft = Draft::new(self, context, now, 0, [0; 16], &[]);
@@ -64,7 +64,7 @@ enum What {
 
 /// Brings the draft to `until`.
 pub(super) fn settle(draft: &mut Draft<'_>, until: Timestamp) {
-    let mut trust_from = draft.state.standing.updated.unwrap_or_default();
+    let mut trust_from = draft.state.standing.updated;
     while let Some((at, what)) = next(&draft.state, draft.context, until, trust_from) {
         match what {
             What::Expiry(day) => expire(draft, day, at),

@@ -81,7 +81,7 @@ impl State {
             disputes_won_by_customer: 0,
             disputes_won_by_seller: 0,
             fraud_flags: standing.flags.iter().map(|flag| flag.flag.to_string()).collect(),
-            last_updated: standing.updated,
+            last_updated: (standing.updated.0 != 0).then_some(standing.updated),
             history: Vec::new(),
         })
     }
