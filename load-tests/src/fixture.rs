@@ -200,8 +200,9 @@ fn average_year() -> Done<State> {
     };
     tell(&mut state, &Command::IssueCard { since: None, barcode: None }, first)?;
     for number in 0..ORDERS {
-        // The first 8 days have a second order.
-        let (day, hour) = if number < DAYS { (number, 9) } else { (number - DAYS, 18) };
+        // The first 8 days have two orders.
+        let twice = ORDERS - DAYS;
+        let (day, hour) = if number < 2 * twice { (number / 2, number % 2 * 6) } else { (number - twice, 0) };
         let at = Timestamp(first.0 + day * 364 / DAYS * Timestamp::DAY + hour * 3600 * Timestamp::SECOND);
         let order = OrderKey { shop_id: ShopId::new("s1")?, order_id: OrderId::new(&format!("o{number}"))? };
         let lines = vec![Line {

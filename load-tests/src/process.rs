@@ -57,9 +57,9 @@ impl Process {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     }
 
-    /// Seconds of processor time so far, by the names of the threads.
+    /// Seconds of processor time so far, by thread: (name, seconds), in the order in which the threads were started.
     #[expect(clippy::cast_precision_loss, reason = "for people")]
-    pub fn cpu_by_thread(&self) -> Done<BTreeMap<String, f64>> {
+    pub fn cpu_by_thread(&self) -> Done<Vec<(String, f64)>> {
         let mut found = BTreeMap::new();
         for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let task = task?.path();
@@ -70,14 +70,15 @@ impl Process {
                 continue;
             };
             let nanos: u64 = stat.split_whitespace().next().ok_or("no schedstat")?.parse()?;
-            *found.entry(name.trim().to_owned()).or_insert(0.0) += nanos as f64 / 1e9;
+            let id: u32 = task.file_name().and_then(|id| id.to_str()).ok_or("no thread id")?.parse()?;
+            found.insert(id, (name.trim().to_owned(), nanos as f64 / 1e9));
         }
-        Ok(found)
+        Ok(found.into_values().collect())
     }
 
     /// Seconds of processor time so far.
     pub fn cpu(&self) -> Done<f64> {
-        Ok(self.cpu_by_thread()?.values().sum())
+        Ok(self.cpu_by_thread()?.iter().map(|(_, seconds)| seconds).sum())
     }
 
     /// Asks it to stop, and waits until it has. What it holds is written then.
