@@ -47,8 +47,10 @@ pub struct Memory {
     /// How many were forgotten: position in `answered` = number - `forgotten`.
     forgotten: u64,
     /// id -> number; absent while there are few.
+    #[expect(clippy::box_collection, reason = "a million idle entities have none: a pointer, not a table")]
     table: Option<Box<HashMap<CommandId, u64>>>,
     /// Absent while nobody sent effects, as for most.
+    #[expect(clippy::box_collection, reason = "only receivers of effects have any")]
     marks: Option<Box<BTreeMap<EntityKey, (u64, u32)>>>,
 }
 
