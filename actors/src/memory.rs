@@ -48,11 +48,9 @@ pub struct Memory {
     forgotten: u64,
     /// id -> number; absent while there are few.
     #[expect(clippy::box_collection, reason = "a million idle entities have none: a pointer, not a table")]
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 48 in each of a million")]
     table: Option<Box<HashMap<CommandId, u64>>>,
     /// Absent while nobody sent effects, as for most.
     #[expect(clippy::box_collection, reason = "only receivers of effects have any")]
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in each of a million")]
     marks: Option<Box<BTreeMap<EntityKey, (u64, u32)>>>,
 }
 

@@ -123,7 +123,14 @@ pub struct Standing {
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { score: 50, updated: Timestamp(0), total_orders: 0, completed_orders: 0, flags: ThinVec::new(), aged: None }
+        Self {
+            score: 50,
+            updated: Timestamp(0),
+            total_orders: 0,
+            completed_orders: 0,
+            flags: ThinVec::new(),
+            aged: None,
+        }
     }
 }
 
