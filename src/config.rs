@@ -148,6 +148,7 @@ pub struct ActorsConfig {
     pub queue_per_entity: usize,
     pub max_live: usize,
     pub max_live_bytes: usize,
+    pub rest_after_s: u64,
     pub idle_after_s: u64,
     pub snapshot_every_rows: u64,
     pub ask_deadline_ms: u64,
@@ -346,7 +347,8 @@ impl Config {
         }
         let actors = &self.actors;
         if [actors.queue_per_entity, actors.max_live, actors.max_live_bytes, actors.max_remembered].contains(&0)
-            || [actors.ask_deadline_ms, actors.timer_every_ms, actors.remember_for_h, actors.idle_after_s].contains(&0)
+            || [actors.ask_deadline_ms, actors.timer_every_ms, actors.remember_for_h].contains(&0)
+            || [actors.rest_after_s, actors.idle_after_s].contains(&0)
         {
             return rule("actors", "bounds and times must be 1 or more (arbiters may be 0)");
         }
@@ -402,6 +404,7 @@ impl ActorsConfig {
             queue_per_entity: self.queue_per_entity,
             max_live: self.max_live,
             max_live_bytes: self.max_live_bytes,
+            rest_after: Duration::from_secs(self.rest_after_s),
             idle_after: Duration::from_secs(self.idle_after_s),
             snapshot_every_rows: self.snapshot_every_rows,
             ask_deadline: Duration::from_millis(self.ask_deadline_ms),

@@ -31,9 +31,7 @@ pub(crate) const BATCH: usize = 256;
 pub(crate) struct Core<E: Entity> {
     head: Arc<Published<E>>,
     memory: Option<Box<Memory>>,
-    /// There only while something waits.
-    #[expect(clippy::box_collection, reason = "most of a million entities are idle: 8 bytes instead of 32 in each")]
-    waiting: Option<Box<VecDeque<Job<E>>>>,
+    waiting: VecDeque<Job<E>>,
     flight: Option<Box<Flight<E>>>,
 }
 
@@ -52,7 +50,17 @@ pub(crate) struct Plan<E: Entity> {
 impl<E: Entity> Core<E> {
     /// An entity that is not open yet: it queues.
     pub(crate) fn new(id: &str) -> Self {
-        Self { head: Arc::new(Published::initial(id)), memory: None, waiting: None, flight: None }
+        Self { head: Arc::new(Published::initial(id)), memory: None, waiting: VecDeque::new(), flight: None }
+    }
+
+    /// An entity that has rested: what it published, and what it remembers.
+    pub(crate) fn woken(head: Arc<Published<E>>, memory: Option<Box<Memory>>) -> Self {
+        Self { head, memory, waiting: VecDeque::new(), flight: None }
+    }
+
+    /// What is remembered, for an entity that rests: nothing may be waiting, and nothing is decided here any more.
+    pub(crate) const fn rest(&mut self) -> Option<Box<Memory>> {
+        self.memory.take()
     }
 
     /// The stored entity is there.
@@ -72,12 +80,12 @@ impl<E: Entity> Core<E> {
 
     /// Nothing waits and nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_none() && self.flight.is_none()
+        self.waiting.is_empty() && self.flight.is_none()
     }
 
     /// Queues a job. The registry has counted it: the queue is bounded there.
     pub(crate) fn push(&mut self, job: Job<E>) {
-        self.waiting.get_or_insert_default().push_back(job);
+        self.waiting.push_back(job);
     }
 
     /// Takes the next jobs out of the queue. Not while a row is in flight. Ids answered not later than `forget_until`
@@ -92,7 +100,7 @@ impl<E: Entity> Core<E> {
             }
         }
         while plan.fresh.len() < BATCH
-            && let Some(job) = self.waiting.as_mut().and_then(|waiting| waiting.pop_front())
+            && let Some(job) = self.waiting.pop_front()
         {
             plan.taken += 1;
             match job {
@@ -102,8 +110,6 @@ impl<E: Entity> Core<E> {
                 Job::Command(asked) => self.sort(asked, &mut plan),
             }
         }
-        // What a rush needed is given back.
-        self.waiting.take_if(|waiting| waiting.is_empty());
         plan
     }
 
@@ -133,7 +139,7 @@ impl<E: Entity> Core<E> {
         let Decided { flight, deferred, tally, quarantine, broken } = decided;
         let given_back = deferred.len();
         for asked in deferred.into_iter().rev() {
-            self.waiting.get_or_insert_default().push_front(Job::Command(asked));
+            self.waiting.push_front(Job::Command(asked));
         }
         let append = flight.map(|(append, flight)| {
             self.flight = Some(flight);
@@ -161,7 +167,7 @@ impl<E: Entity> Core<E> {
         if let Some(flight) = self.flight.take() {
             flight.fail(error);
         }
-        let waiting = self.waiting.take().map(|waiting| *waiting).unwrap_or_default();
+        let waiting = std::mem::take(&mut self.waiting);
         let count = waiting.len();
         waiting.into_iter().for_each(|job| job.fail(error.clone()));
         count

@@ -17,10 +17,12 @@ use std::{
     time::Duration,
 };
 
-use actix::{Addr, Arbiter, Context, dev::SendError};
+use actix::{
+    Addr, Arbiter, Context,
+    dev::{SendError, channel::AddressReceiver},
+};
 use actix_rt::ArbiterHandle;
 use adal_domain::entity::Entity;
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use tokio::{
     sync::{Notify, Semaphore, oneshot},
@@ -34,7 +36,7 @@ use crate::{
     meters::Meters,
     ports::{Clock, Journal, StoreError},
     route::Target,
-    slot::{Entered, Entry, Gate, Slot},
+    slot::{Entered, Entry, Slot, Stage},
     sweep,
 };
 
@@ -49,6 +51,8 @@ pub struct RegistryConfig {
     pub max_live: usize,
     /// How many bytes their states may take, by `Entity::weight`; likewise.
     pub max_live_bytes: usize,
+    /// How long an entity may go without a command or read before its actor rests; what it published stays.
+    pub rest_after: Duration,
     /// How long an entity may live without being asked or read.
     pub idle_after: Duration,
     /// After how many rows a snapshot is kept.
@@ -70,6 +74,7 @@ impl Default for RegistryConfig {
             queue_per_entity: 1024,
             max_live: 1_000_000,
             max_live_bytes: 4 << 30,
+            rest_after: Duration::from_secs(10),
             idle_after: Duration::from_secs(600),
             snapshot_every_rows: 200,
             ask_deadline: Duration::from_secs(5),
@@ -133,6 +138,65 @@ impl<E: Entity> Inner<E> {
     pub(crate) fn forget(&self, slot: &Arc<Slot<E>>) {
         // An `Err` says that another activation stands there: nothing to do.
         let _ = self.table.pin().remove_if(&*slot.id, |entry, ()| Arc::ptr_eq(&entry.0, slot));
+    }
+
+    /// The entity has left the memory, or is about to.
+    pub(crate) fn gone(&self, slot: &Arc<Slot<E>>) {
+        self.forget(slot);
+        self.live.fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(slot.weight.swap(0, Relaxed) as usize, Relaxed);
+    }
+
+    /// Puts mail into an entity's mailbox; one that rests is woken. `Err`: its actor has died.
+    pub(crate) fn post(self: &Arc<Self>, slot: &Arc<Slot<E>>, mail: Mail<E>) -> Result<(), Mail<E>> {
+        let mut stage = slot.stage();
+        if let Stage::Resting(rest) = &mut *stage
+            && let Some(head) = slot.published.load_full()
+        {
+            let rest = std::mem::take(rest);
+            let (addr, receiver) = mailbox();
+            *stage = Stage::Awake(addr);
+            // `false`: what is sent below comes back.
+            self.spawn(slot, receiver, move |live| EntityActor::woken(live, head, rest));
+        }
+        match &*stage {
+            // The mailbox has no bound of its own (the gate is it), so any error says that the actor has died.
+            Stage::Awake(addr) => addr.try_send(mail).map_err(SendError::into_inner),
+            Stage::Resting(_) => Err(mail),
+        }
+    }
+
+    /// Lets an entity go that rests and has nothing that a snapshot should keep; answers whether it is gone.
+    pub(crate) fn drop_resting(&self, slot: &Arc<Slot<E>>) -> bool {
+        let stage = slot.stage();
+        let goes = matches!(&*stage, Stage::Resting(rest) if rest.rows_since_snapshot == 0);
+        let gone = goes && slot.gate.close_if_empty();
+        if gone {
+            self.gone(slot);
+            self.meters.passivations.increment(1);
+        }
+        gone
+    }
+
+    /// Whether the entity has an actor.
+    pub(crate) fn is_awake(slot: &Slot<E>) -> bool {
+        matches!(&*slot.stage(), Stage::Awake(_))
+    }
+
+    /// Starts an actor for the slot on the arbiter that its id hashes to. `false`: the arbiter has gone, the system
+    /// stops; the account is dropped, and took the slot out.
+    fn spawn(
+        self: &Arc<Self>,
+        slot: &Arc<Slot<E>>,
+        receiver: AddressReceiver<EntityActor<E>>,
+        actor: impl FnOnce(Live<E>) -> EntityActor<E> + Send + 'static,
+    ) -> bool {
+        let live = Live::new(Arc::clone(slot), Arc::clone(self));
+        let place = BuildHasherDefault::<DefaultHasher>::default().hash_one(&slot.id) % self.arbiters.len() as u64;
+        usize::try_from(place)
+            .ok()
+            .and_then(|place| self.arbiters.get(place))
+            .is_some_and(|arbiter| arbiter.spawn_fn(move || drop(Context::with_receiver(receiver).run(actor(live)))))
     }
 
     /// How many panics until this entity is quarantined.
@@ -301,8 +365,10 @@ impl<E: Entity> Registry<E> {
         let leaving = async {
             for slot in slots {
                 let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
-                // `Err` says that the actor has gone already.
-                let _ = slot.addr.try_send(Mail::Finish(permit));
+                if !self.inner.drop_resting(&slot) {
+                    // `Err` says that the actor has gone already.
+                    let _ = self.inner.post(&slot, Mail::Finish(permit));
+                }
             }
             // All permits are back when the last has left.
             let _ = places.acquire_many(AT_ONCE).await;
@@ -344,10 +410,9 @@ impl<E: Entity> Registry<E> {
             }
             self.touch(&slot);
             self.inner.meters.waiting.increment(count);
-            mail = match slot.addr.try_send(mail) {
+            mail = match self.inner.post(&slot, mail) {
                 Ok(()) => return Ok(()),
-                // The mailbox has no bound of its own (the gate is it), so this says that the actor has died.
-                Err(SendError::Closed(mail) | SendError::Full(mail)) => mail,
+                Err(mail) => mail,
             };
             self.inner.meters.waiting.decrement(count);
             slot.gate.leave(count);
@@ -372,16 +437,8 @@ impl<E: Entity> Registry<E> {
             inner.pressed.notify_one();
             return Err(AskError::Busy);
         }
-        // Capacity 0: no bound in actix's channel, whose bound holds per clone of an address. The gate is the bound.
-        let (sender, receiver) = actix::dev::channel::channel(0);
-        let slot = Arc::new(Slot {
-            id: id.into(),
-            addr: Addr::new(sender),
-            published: ArcSwapOption::empty(),
-            gate: Gate::new(),
-            used: AtomicU32::new(inner.tick.load(Relaxed)),
-            weight: AtomicU32::new(0),
-        });
+        let (addr, receiver) = mailbox();
+        let slot = Arc::new(Slot::new(id, addr, inner.tick.load(Relaxed)));
         if inner.table.pin().try_insert(Entry(Arc::clone(&slot)), ()).is_err() {
             // Another thread was faster; its slot may even be gone again, and then this caller comes back.
             return inner.find(id).ok_or_else(gone);
@@ -392,13 +449,7 @@ impl<E: Entity> Registry<E> {
         }
         inner.meters.activations.increment(1);
         inner.round.lock().unwrap_or_else(PoisonError::into_inner).push_back(Arc::downgrade(&slot));
-        let live = Live { slot: Arc::clone(&slot), inner: Arc::clone(inner) };
-        let place = BuildHasherDefault::<DefaultHasher>::default().hash_one(id) % inner.arbiters.len() as u64;
-        let spawned = usize::try_from(place).ok().and_then(|place| inner.arbiters.get(place)).is_some_and(|arbiter| {
-            arbiter.spawn_fn(move || drop(Context::with_receiver(receiver).run(EntityActor::new(live))))
-        });
-        // The arbiter has gone: the system stops. `live` was dropped with the closure, and took the slot out.
-        if spawned { Ok(slot) } else { Err(AskError::Stopping) }
+        if inner.spawn(&slot, receiver, EntityActor::new) { Ok(slot) } else { Err(AskError::Stopping) }
     }
 
     /// Sends what is not a client's: no id, no answer, just whether it is done.
@@ -408,6 +459,12 @@ impl<E: Entity> Registry<E> {
         self.send(id, 1, Mail::One(Job::Command(asked)))?;
         timeout(self.inner.config.ask_deadline, done).await.map_or(Err(AskError::Deadline), arrived)
     }
+}
+
+/// An entity's mailbox: capacity 0, which is no bound. actix's holds per clone of an address; the gate is the bound.
+fn mailbox<E: Entity>() -> (Addr<EntityActor<E>>, AddressReceiver<EntityActor<E>>) {
+    let (sender, receiver) = actix::dev::channel::channel(0);
+    (Addr::new(sender), receiver)
 }
 
 /// How a registry stopped.

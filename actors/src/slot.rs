@@ -1,14 +1,17 @@
 //! One activation of an entity, as every thread sees it: where its mailbox is, what it has published, whether it still
 //! takes messages.
 //!
-//! A slot lives from activation to the end of the activation and is then replaced, never reused. Shared by all threads;
-//! changed by atomics alone. There is one per live entity, up to a million: every byte here counts.
+//! A slot lives from the opening of an entity until it leaves the memory, and is then replaced, never reused. In between
+//! its actor comes and goes: one that nobody asked for a while *rests*, which is a slot with what the entity published
+//! and remembers, and no actor, no mailbox, no task (these are more than half of an idle entity). The next to send wakes
+//! it, without a look at the store. Shared by all threads; changed by atomics, and by the short lock round [`Stage`],
+//! which nothing awaits under. There is one per live entity, up to a million: every byte here counts.
 
 use std::{
     borrow::Borrow,
     hash::{Hash, Hasher},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::SeqCst},
     },
 };
@@ -17,12 +20,12 @@ use actix::Addr;
 use adal_domain::entity::Entity;
 use arc_swap::ArcSwapOption;
 
-use crate::{actor::EntityActor, ask::Published};
+use crate::{actor::EntityActor, ask::Published, memory::Memory};
 
 /// See the module.
 pub(crate) struct Slot<E: Entity> {
     pub(crate) id: Box<str>,
-    pub(crate) addr: Addr<EntityActor<E>>,
+    stage: Mutex<Stage<E>>,
     /// `None` until the entity is open.
     pub(crate) published: ArcSwapOption<Published<E>>,
     pub(crate) gate: Gate,
@@ -30,6 +33,41 @@ pub(crate) struct Slot<E: Entity> {
     pub(crate) used: AtomicU32,
     /// What `Entity::weight` said of the published state, in bytes.
     pub(crate) weight: AtomicU32,
+}
+
+/// Who takes an entity's messages.
+pub(crate) enum Stage<E: Entity> {
+    /// Its actor. That it has died shows when something is sent.
+    Awake(Addr<EntityActor<E>>),
+    /// Nobody, until something is sent: then an actor is made of this and what is published.
+    Resting(Rest),
+}
+
+/// What an actor leaves behind when it rests, beside the published state.
+#[derive(Default)]
+pub(crate) struct Rest {
+    pub(crate) memory: Option<Box<Memory>>,
+    pub(crate) rows_since_snapshot: u32,
+}
+
+impl<E: Entity> Slot<E> {
+    /// The slot of an entity whose actor is about to start.
+    pub(crate) fn new(id: &str, addr: Addr<EntityActor<E>>, tick: u32) -> Self {
+        Self {
+            id: id.into(),
+            stage: Mutex::new(Stage::Awake(addr)),
+            published: ArcSwapOption::empty(),
+            gate: Gate::new(),
+            used: AtomicU32::new(tick),
+            weight: AtomicU32::new(0),
+        }
+    }
+
+    /// Who takes messages, locked: an actor cannot come to rest between a look at this and a send.
+    pub(crate) fn stage(&self) -> MutexGuard<'_, Stage<E>> {
+        // Nothing that can panic happens under the lock.
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The registry's table has the slots themselves as keys: an entity's id is kept once.

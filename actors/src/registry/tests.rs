@@ -185,6 +185,97 @@ fn nobody_who_is_inside_is_left_behind_by_an_actor_that_should_go() {
     });
 }
 
+/// A store that says that something was opened: what rests is not to need it.
+fn opens_nothing(store: &MemoryStore) {
+    store.follow(|operation| match operation {
+        Operation::Open => panic!("opened again"),
+        _ => Fault::None,
+    });
+}
+
+#[test]
+fn an_entity_that_rests_is_read_and_asked_without_the_store_and_remembers_its_answers() {
+    run(async {
+        let quick = RegistryConfig { rest_after: Duration::from_secs(1), ..config() };
+        let (registry, store) = start(RegistryConfig { idle_after: Duration::from_secs(3600), ..quick });
+        let first = registry.ask("a", request("1", Ask::Deposit(7))).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let slot = registry.inner.find("a").unwrap();
+        assert!(!Inner::is_awake(&slot), "its actor has gone");
+        assert_eq!(registry.live().0, 1, "it has not");
+        opens_nothing(&store);
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 7);
+        assert!(!Inner::is_awake(&slot), "a read wakes nobody");
+        let again = registry.ask("a", request("1", Ask::Deposit(7))).await.unwrap();
+        assert!(again.replayed && Inner::is_awake(&slot));
+        assert_eq!(again.outcome, first.outcome);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(!Inner::is_awake(&slot), "it rests again");
+        registry.ask("a", request("2", Ask::Deposit(1))).await.unwrap();
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 8);
+        assert_eq!(store.rows_of(&key("a")).len(), 2);
+    });
+}
+
+#[test]
+fn what_rests_leaves_with_a_snapshot_when_it_idles_longer_or_the_process_stops() {
+    run(async {
+        let quick = RegistryConfig { rest_after: Duration::from_secs(1), ..config() };
+        let (registry, store) = start(quick.clone());
+        registry.ask("a", request("1", Ask::Deposit(7))).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(!Inner::is_awake(&registry.inner.find("a").unwrap()));
+        assert_eq!(store.snapshot_of(&key("a")), None, "nothing is kept for a short rest");
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(registry.live(), (0, 0));
+        assert_eq!(store.snapshot_of(&key("a")).unwrap().seq, 1);
+
+        registry.read("a").await.unwrap();
+        registry.ask("b", request("1", Ask::Deposit(1))).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(["a", "b"].iter().all(|id| !Inner::is_awake(&registry.inner.find(id).unwrap())));
+        assert_eq!(registry.stop(Duration::from_secs(1)).await, Stopped { in_time: true, left: 0 });
+        assert_eq!(store.snapshot_of(&key("b")).unwrap().seq, 1);
+    });
+}
+
+#[test]
+fn what_asks_while_entities_come_to_rest_is_answered_once_each() {
+    System::new().block_on(async {
+        // So short that sends and rests meet all the time.
+        let rest = Duration::from_millis(1);
+        let (registry, store) = start(RegistryConfig { arbiters: 2, rest_after: rest, ..config() });
+        let inner = Arc::clone(&registry.inner);
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let sweeper = std::thread::spawn(move || {
+            let mut rested = 0;
+            while !seen.load(SeqCst) {
+                for slot in (0..20).filter_map(|number| inner.find(&format!("e{number}"))) {
+                    rested += usize::from(!Inner::is_awake(&slot));
+                    let _ = inner.post(&slot, Mail::Rest);
+                }
+            }
+            rested
+        });
+        for round in 0..50 {
+            let asks = (0..100).map(|number| {
+                let registry = registry.clone();
+                async move {
+                    let id = format!("e{}", number % 20);
+                    registry.ask(&id, request(&format!("{round}-{number}"), Ask::Deposit(1))).await.unwrap()
+                }
+            });
+            assert!(futures_util::future::join_all(asks).await.iter().all(|answer| !answer.replayed));
+        }
+        stop.store(true, SeqCst);
+        assert!(sweeper.join().unwrap() > 0, "nobody was seen resting");
+        assert_eq!(registry.read("e7").await.unwrap().state.balance, 250);
+        assert_eq!(registry.stop(Duration::from_secs(10)).await, Stopped { in_time: true, left: 0 });
+        assert_eq!(store.keys().len(), 20);
+    });
+}
+
 #[test]
 fn entities_on_threads_of_their_own_answer_everyone() {
     System::new().block_on(async {
@@ -221,7 +312,9 @@ fn bytes_per_idle_entity() {
             registry.read(&format!("00000000-0000-7000-8000-{number:012}")).await.unwrap();
         }
         assert_eq!(registry.live().0, COUNT + 1);
-        println!("{} bytes per idle entity", (resident() - before) / COUNT);
+        println!("{} bytes per idle entity with an actor", (resident() - before) / COUNT);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        println!("{} bytes per resting entity", (resident() - before) / COUNT);
         println!(
             "actor {} slot {} published {} state {}",
             size_of::<EntityActor<Account>>(),

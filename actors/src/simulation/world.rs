@@ -162,6 +162,7 @@ fn registry<E: Entity>(
         arbiters: 0,
         queue_per_entity: 16,
         max_live: 4,
+        rest_after: Duration::from_secs(1),
         idle_after: Duration::from_secs(3),
         snapshot_every_rows: 7,
         ..RegistryConfig::default()
