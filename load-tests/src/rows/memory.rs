@@ -35,17 +35,31 @@ fn rate(measured: &http::Measured) -> String {
 
 /// Reports the memory of `customers` that are resident now.
 pub fn say(bench: &mut Bench, adal: &Adal, empty: u64, customers: u64, what: &str, goal: u64) -> Done {
+    let awake = adal.process.resident()?.saturating_sub(empty) >> 20;
+    rested(adal)?;
     let resident = adal.metric("adal_live_entities")?;
     let full = adal.process.resident()?;
     let each = full.saturating_sub(empty) / customers.max(1);
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     let weight = adal.metric("adal_live_bytes")? / customers as f64;
     bench.report.note(&format!(
-        "memory {what}: {resident:.0} entities live, {} MiB above {} MiB; by their own account {weight:.0} bytes of state each",
+        "memory {what}: {resident:.0} entities live, {} MiB above {} MiB ({awake} MiB before their actors rested); by their \
+         own account {weight:.0} bytes of state each",
         full.saturating_sub(empty) >> 20,
         empty >> 20,
     ));
     let name = format!("memory per resident customer, {customers} resident, {what}");
     bench.report.goal(&name, &format!("{each} bytes"), &format!("<= {goal} bytes"), each <= goal);
     Ok(())
+}
+
+/// Waits until no customer has an actor any more: who is not asked for ten seconds gives it back.
+fn rested(adal: &Adal) -> Done {
+    for _ in 0..120 {
+        if adal.metric("adal_awake_entities")? < 1.0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Err("customers that nobody asks still have actors after two minutes".into())
 }
