@@ -153,6 +153,8 @@ error_codes! {
     FeatureDisabled = "feature_disabled", 422, "The feature is switched off";
     /// The policy document contradicts itself; the detail names the fields.
     PolicyInvalid = "policy_invalid", 422, "The policy is not valid";
+    /// The offer's document breaks a rule or contradicts itself; the detail names the fields.
+    OfferInvalid = "offer_invalid", 422, "The offer is not valid";
     /// The day's limit of scans of this card is reached.
     ScanLimit = "scan_limit", 429, "The card was scanned too often today";
     /// This terminal sent too many codes with a wrong signature.

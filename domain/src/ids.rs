@@ -79,6 +79,8 @@ ids! {
     ApprovalId;
     /// An entry of the ledger: unique per customer.
     EntryId;
+    /// A promo or a campaign.
+    OfferId;
     /// A fraud flag's name.
     FlagName;
 }
