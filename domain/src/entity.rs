@@ -19,11 +19,13 @@ pub enum EntityKind {
     Guest,
     /// The catalogue: policy now, offers later. There is one, with the id `main`.
     Catalogue,
+    /// Whatever has a limit that many customers share: an offer, a unique code, a budget of several offers.
+    Promo,
 }
 
 impl EntityKind {
     /// Every kind, in the order of their codes.
-    pub const ALL: [Self; 3] = [Self::Customer, Self::Guest, Self::Catalogue];
+    pub const ALL: [Self; 4] = [Self::Customer, Self::Guest, Self::Catalogue, Self::Promo];
 
     /// The text under which rows of this kind are stored.
     #[must_use]
@@ -32,6 +34,7 @@ impl EntityKind {
             Self::Customer => "customer",
             Self::Guest => "guest",
             Self::Catalogue => "catalogue",
+            Self::Promo => "promo",
         }
     }
 

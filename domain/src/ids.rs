@@ -75,6 +75,8 @@ ids! {
     Actor;
     /// A hold: UUIDv7 made here.
     HoldId;
+    /// What passes between a hold's owner and a promo: a reservation (the hold's own id) or a give-back.
+    ExchangeId;
     /// An adjustment that waits for a second person: UUIDv7 made here.
     ApprovalId;
     /// An entry of the ledger: unique per customer.
@@ -83,6 +85,12 @@ ids! {
     OfferId;
     /// A fraud flag's name.
     FlagName;
+}
+
+impl From<&HoldId> for ExchangeId {
+    fn from(hold: &HoldId) -> Self {
+        Self(Arc::clone(&hold.0))
+    }
 }
 
 impl EventId {
