@@ -134,9 +134,8 @@ mod tests {
 
     #[test]
     fn codes_stay_valid_over_a_restart_and_the_file_is_the_owners_alone() {
-        let dir = std::env::temp_dir().join(format!("adal-ring-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let database = dir.join("adal.db");
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("adal.db");
         let config = QrConfig { current: 1, keys: BTreeMap::new() };
         let code = QrCode { intent: Intent::Pay, barcode: Barcode::of_number(7), step: Step(9) };
         let text = load(&config, &database).unwrap().encode(code);
@@ -147,9 +146,8 @@ mod tests {
             let mode = std::fs::metadata(beside(&database)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing else is left behind");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left behind");
         std::fs::write(beside(&database), "current = 1\n[keys]\n1 = \"abcd\"\n").unwrap();
         assert!(matches!(load(&config, &database), Err(RingError::Damaged { .. })));
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -320,9 +320,8 @@ mod tests {
     #[test]
     fn issuer_and_audience_are_looked_at_where_configured() {
         let identity = Identity::generate().unwrap();
-        let dir = std::env::temp_dir().join(format!("adal-jwt-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let (pem, set) = (dir.join("identity.pem"), dir.join("jwks.json"));
+        let dir = tempfile::tempdir().unwrap();
+        let (pem, set) = (dir.path().join("identity.pem"), dir.path().join("jwks.json"));
         std::fs::write(&pem, identity.public_pem()).unwrap();
         let rsa = json!({"kty": "RSA", "kid": "r", "n": "AQAB", "e": "AQAB"});
         let ours = json!({"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": URL_SAFE_NO_PAD.encode(&identity.public)});
@@ -349,6 +348,5 @@ mod tests {
             }
             assert!(!tokens.is_outdated(&config));
         }
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

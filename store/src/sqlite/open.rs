@@ -74,13 +74,14 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// The one name of the file: two paths to it (a link, `..`) must lead to the same lock.
 pub(super) fn resolve(path: &Path, create: bool) -> Result<PathBuf, OpenError> {
+    let io = |what, source| OpenError::Io { path: path.to_owned(), what, source };
     if let Ok(found) = path.canonicalize() {
-        return Ok(found);
+        // Before the lock: it would be left beside a folder that is no store.
+        return if found.is_dir() { Err(io("cannot open", std::io::ErrorKind::IsADirectory.into())) } else { Ok(found) };
     }
     if !create {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
-    let io = |what, source| OpenError::Io { path: path.to_owned(), what, source };
     let Some(name) = path.file_name() else {
         return Err(io("not the name of a file", std::io::ErrorKind::InvalidInput.into()));
     };

@@ -16,7 +16,7 @@ async fn one_server_per_file_and_the_second_is_told_which_and_who() {
     let folder = Folder::new();
     let first = folder.open();
     // By another name for the same place.
-    let same = SqliteConfig::new(folder.path("../").join(folder.0.file_name().unwrap()).join("store.db"));
+    let same = SqliteConfig::new(folder.path("../").join(folder.0.path().file_name().unwrap()).join("store.db"));
     let refused = SqliteStore::open(same).unwrap_err();
     assert!(matches!(refused, OpenError::Locked { .. }), "{refused:?}");
     let text = refused.to_string();
@@ -71,8 +71,14 @@ async fn what_is_not_ours_or_newer_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_path_that_is_no_file_is_refused_with_its_name() {
     let folder = Folder::new();
-    let refused = SqliteStore::open(SqliteConfig::new(&folder.0)).unwrap_err().to_string();
-    assert!(refused.contains(folder.0.to_str().unwrap()), "{refused}");
+    let inner = folder.path("a folder");
+    std::fs::create_dir(&inner).unwrap();
+    for open in [SqliteStore::open, SqliteStore::open_shared] {
+        let refused = open(SqliteConfig::new(&inner)).unwrap_err();
+        assert!(matches!(&refused, OpenError::Io { path, .. } if *path == inner), "{refused:?}");
+    }
+    let left = std::fs::read_dir(folder.path("")).unwrap().count();
+    assert_eq!(left, 1, "no lock file beside what is no store");
     std::fs::write(folder.path("file"), "x").unwrap();
     let refused = SqliteStore::open(SqliteConfig::new(folder.path("file/store.db"))).unwrap_err();
     assert!(matches!(refused, OpenError::Io { .. }), "{refused:?}");

@@ -9,31 +9,29 @@ mod rebuild;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use adal_actors::testing::MemoryStore;
 use async_trait::async_trait;
 use rusqlite::Connection;
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::{SqliteConfig, SqliteStore, shared::Planted, writer::Command};
 use crate::conformance::{Factory, Ports, run};
 
 /// A folder that goes with the test.
-pub(super) struct Folder(PathBuf);
+pub(super) struct Folder(TempDir);
 
 impl Folder {
     pub(super) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("adal-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path.canonicalize().unwrap())
+        // The store names its file as resolved, and the system's folder may be a link.
+        Self(TempDir::new_in(std::env::temp_dir().canonicalize().unwrap()).unwrap())
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     pub(super) fn config(&self) -> SqliteConfig {
@@ -42,12 +40,6 @@ impl Folder {
 
     pub(super) fn open(&self) -> SqliteStore {
         SqliteStore::open(self.config()).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
