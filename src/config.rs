@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use adal_actors::RegistryConfig;
+use adal_actors::{
+    RegistryConfig,
+    steady::{Belief, LONGEST},
+};
 use adal_domain::policy::Policy;
 use adal_store::sqlite::SqliteConfig;
 use figment::{
@@ -37,6 +40,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// When the machine's clock is believed.
+    pub clock: ClockConfig,
     /// Where data is kept.
     pub store: StoreConfig,
     /// Entities in memory.
@@ -51,6 +56,15 @@ pub struct Config {
     pub flags: FlagsConfig,
     /// The policy until the catalogue has one.
     pub policy: Policy,
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml says what each key means")]
+pub struct ClockConfig {
+    pub max_step_s: u64,
+    pub adopt_after_s: u64,
 }
 
 /// `[server]`
@@ -345,7 +359,13 @@ impl Config {
         if server.request_timeout_s == 0 || server.body_timeout_s == 0 || server.max_connections == 0 {
             return rule("server", "time-outs and max_connections must be 1 or more");
         }
+        if self.clock.max_step_s == 0 || self.clock.adopt_after_s == 0 {
+            return rule("clock", "max_step_s and adopt_after_s must be 1 or more");
+        }
         let actors = &self.actors;
+        if actors.remember_for_h > LONGEST.as_secs() / 3600 {
+            return rule("actors.remember_for_h", "must be 744 (31 days) or less");
+        }
         if [actors.queue_per_entity, actors.max_live, actors.max_live_bytes, actors.max_remembered].contains(&0)
             || [actors.ask_deadline_ms, actors.timer_every_ms, actors.remember_for_h].contains(&0)
             || [actors.rest_after_s, actors.idle_after_s].contains(&0)
@@ -377,6 +397,14 @@ impl Config {
         let mut shown = self.clone();
         shown.qr.keys.values_mut().for_each(|secret| "***".clone_into(secret));
         shown
+    }
+}
+
+impl ClockConfig {
+    /// As the clock takes it.
+    #[must_use]
+    pub const fn belief(&self) -> Belief {
+        Belief { max_step: Duration::from_secs(self.max_step_s), adopt_after: Duration::from_secs(self.adopt_after_s) }
     }
 }
 

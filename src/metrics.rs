@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, http::Method, web};
-use metrics::{Counter, Histogram, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Bounds of all histograms of seconds: from a tenth of a millisecond (a quote) to the request time-out.
@@ -60,6 +60,8 @@ fn describe() {
     describe_counter!("adal_append_retries_total", "Appends repeated because their outcome was in doubt, by kind");
     describe_histogram!("adal_batch_commands", "Commands decided together as one journal row, by kind");
     describe_histogram!("adal_decide_seconds", "Deciding and encoding one journal row, by kind");
+    describe_gauge!("adal_clock_in_doubt", "1 while the machine's clock is not believed and nothing is changed");
+    describe_counter!("adal_clock_leaps_total", "Leaps of the machine's clock: doubted, returned, adopted");
     counter!("adal_http_panics_total").absolute(0);
     counter!("adal_auth_refused_total").absolute(0);
     counter!("adal_qr_wrong_signature_total").absolute(0);

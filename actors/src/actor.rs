@@ -16,10 +16,7 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
-use adal_domain::{
-    entity::{Entity, EntityKey},
-    time::Timestamp,
-};
+use adal_domain::entity::{Entity, EntityKey};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
@@ -222,9 +219,8 @@ impl<E: Entity> EntityActor<E> {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while matches!(self.phase, Phase::Ready) && !self.core.is_idle() {
             let inner = &self.live.inner;
-            let now = inner.clock.now();
-            let Plan { taken, fresh, repeats, recalls } =
-                self.core.plan(Timestamp(now.0.saturating_sub(inner.remember_micros)));
+            let long_ago = inner.clock.long_ago(inner.config.remember_for);
+            let Plan { taken, fresh, repeats, recalls } = self.core.plan(long_ago);
             // Repeats stay inside the gate until they are answered: that bounds them too.
             self.left(taken - repeats.len());
             for (asked, place) in repeats {

@@ -33,6 +33,7 @@ pub mod row;
 #[cfg(test)]
 mod simulation;
 mod slot;
+pub mod steady;
 mod sweep;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

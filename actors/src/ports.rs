@@ -9,13 +9,15 @@
 //! - rows of an entity have seq 1, 2, 3 ... without a gap.
 //! - views, timer and outbox of a row are durable when the row is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View, ViewWrite},
     time::Timestamp,
 };
 use async_trait::async_trait;
+
+use crate::steady::Doubt;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error, Clone)]
@@ -157,10 +159,23 @@ pub trait Views: Send + Sync + 'static {
     ) -> Result<Vec<ViewRow>, StoreError>;
 }
 
-/// The time. `now` is wall-clock; tests move it.
+/// The time; tests move it. A machine's wall clock can leap: an implementation on one says when it is not to be relied
+/// on (see [`crate::steady`]).
 pub trait Clock: Send + Sync + 'static {
-    /// The wall clock's time.
+    /// The time that decisions are given.
     fn now(&self) -> Timestamp;
+
+    /// What was decided not later than this is at least `age` old, however the machine's clock was set meanwhile: what
+    /// must be remembered for so long may be forgotten.
+    fn long_ago(&self, age: Duration) -> Timestamp {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        Timestamp(self.now().0.saturating_sub(age))
+    }
+
+    /// Why the time is not to be relied on, if so. Until that is over nothing is changed; reads go on.
+    fn doubt(&self) -> Option<Doubt> {
+        None
+    }
 }
 
 /// Feature flags, evaluated for a customer where gradual.

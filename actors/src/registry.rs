@@ -59,7 +59,7 @@ pub struct RegistryConfig {
     pub snapshot_every_rows: u64,
     /// How long an ask may take.
     pub ask_deadline: Duration,
-    /// How long an answered id is remembered, by the clock.
+    /// How long an answered id is remembered: see [`Clock::long_ago`].
     pub remember_for: Duration,
     /// How many ids one entity remembers; new ones are refused beyond, since forgetting early could grant twice.
     pub max_remembered: usize,
@@ -117,7 +117,6 @@ pub(crate) struct Inner<E: Entity> {
     pub(crate) entropy: Entropy,
     pub(crate) effects: OnceLock<Arc<Effects>>,
     pub(crate) meters: Meters,
-    pub(crate) remember_micros: i64,
     pub(crate) live: AtomicUsize,
     pub(crate) bytes: AtomicUsize,
     /// Every slot once, in the order in which the sweeper will look at it.
@@ -264,7 +263,6 @@ impl<E: Entity> Registry<E> {
             entropy,
             effects: OnceLock::new(),
             meters: Meters::new(E::KIND),
-            remember_micros: i64::try_from(config.remember_for.as_micros()).unwrap_or(i64::MAX),
             live: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             round: Mutex::default(),
@@ -301,6 +299,7 @@ impl<E: Entity> Registry<E> {
     /// # Errors
     /// See [`AskError`]: nothing is lost or done twice if the caller repeats with the same id.
     pub async fn ask(&self, id: &str, request: Request<E>) -> Result<Answer<E>, AskError> {
+        self.may_change()?;
         let (to, answer) = oneshot::channel();
         self.send(id, 1, Mail::One(job(request, to)))?;
         timeout(self.inner.config.ask_deadline, answer).await.map_or(Err(AskError::Deadline), arrived)
@@ -319,6 +318,7 @@ impl<E: Entity> Registry<E> {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
+        self.may_change()?;
         let deadline = Instant::now() + self.inner.config.ask_deadline;
         let (jobs, waiting): (Vec<_>, Vec<_>) = requests
             .into_iter()
@@ -382,6 +382,13 @@ impl<E: Entity> Registry<E> {
             });
         }
         Stopped { in_time, left }
+    }
+
+    /// Nothing is decided by a clock that is in doubt; whoever asks again has the same id.
+    fn may_change(&self) -> Result<(), AskError> {
+        let Some(doubt) = self.inner.clock.doubt() else { return Ok(()) };
+        let text = format!("nothing is changed while {doubt}");
+        Err(AskError::Unavailable { cause: StoreError::Unavailable(text.into()) })
     }
 
     fn touch(&self, slot: &Slot<E>) {
@@ -454,6 +461,7 @@ impl<E: Entity> Registry<E> {
 
     /// Sends what is not a client's: no id, no answer, just whether it is done.
     async fn internal(&self, id: &str, command: E::Command, origin: Option<Origin>) -> Result<(), AskError> {
+        self.may_change()?;
         let (to, done) = oneshot::channel();
         let asked = Asked { id: None, origin: origin.map(Box::new), print: [0; 16], command, reply: Reply::Done(to) };
         self.send(id, 1, Mail::One(Job::Command(asked)))?;

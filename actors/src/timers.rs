@@ -68,6 +68,10 @@ impl Timers {
     /// # Errors
     /// Where the index cannot be read. That an entity cannot be woken is no error: it is called again later.
     pub async fn fire(&mut self) -> Result<usize, StoreError> {
+        if self.clock.doubt().is_some() {
+            // Nobody could be woken.
+            return Ok(0);
+        }
         let now = self.clock.now();
         // Those left alone stand first, being the earliest: more is read by as many.
         let due = self.journal.due(now, PAGE + self.stuck.len()).await?;

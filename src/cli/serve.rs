@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Done;
 use crate::{
     app::{App, StartError},
-    clock::SystemClock,
+    clock::SteadyClock,
     config::Config,
     http::server::{self, Server},
     logging,
@@ -72,7 +72,9 @@ impl Running {
     /// The store first (one server per file), then the listeners: nobody is accepted who cannot be served.
     pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
         let (listen, scrape) = (config.server.listen.clone(), config.metrics.listen.clone());
-        let app = App::open(config, Arc::new(SystemClock)).await?;
+        metrics::install()?;
+        let clock = Arc::new(SteadyClock::start(config.clock.belief()));
+        let app = App::open(config, clock).await?;
         let listening = Self::listen(&app, &listen, &scrape);
         match listening {
             Ok((server, exporter)) => Ok(Self { app, server, exporter }),

@@ -116,6 +116,8 @@ struct Parts {
     store_writes: String,
     /// `ok`, or why it cannot be read.
     store_reads: String,
+    /// `ok`, or why nothing is changed by it.
+    clock: String,
 }
 
 /// Whether requests can be served in full: what a load balancer looks at. A store that cannot be written still serves
@@ -129,8 +131,9 @@ async fn readyz(req: HttpRequest, app: Data<App>) -> HttpResponse {
         Ok(_) => "ok".to_owned(),
         Err(error) => error.to_string(),
     };
+    let clock = app.clock.doubt().map_or_else(|| "ok".to_owned(), |doubt| doubt.to_string());
     let server = if app.is_stopping() { "stopping" } else { "ok" };
-    let ready = server == "ok" && store_writes == "ok" && store_reads == "ok";
+    let ready = server == "ok" && store_writes == "ok" && store_reads == "ok" && clock == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply(&req, status, &Ready { ready, parts: Parts { server, store_writes, store_reads } }, false)
+    reply(&req, status, &Ready { ready, parts: Parts { server, store_writes, store_reads, clock } }, false)
 }

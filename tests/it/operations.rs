@@ -9,7 +9,7 @@ use adal_store::sqlite::{SqliteConfig, SqliteStore};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, TempDir, app_cart, bought, fresh_key,
+    Client, Server, TempDir, app_cart, bought, completed, fresh_key,
     process::{Process, adal},
     real_now,
 };
@@ -250,4 +250,28 @@ fn a_backup_made_beside_the_server_is_restored_as_documented() {
     service.base = process.url.clone();
     assert_eq!(card_and_statement(&service), then);
     process.stop();
+}
+
+#[test]
+fn while_the_clock_is_in_doubt_changes_are_503_reads_go_on_and_readyz_says_why() {
+    let server = Server::start();
+    let (service, admin) = (server.service(), server.admin());
+    service.post("/v1/customers/c1/card", &json!({})).ok(201);
+    server.clock.doubt(true);
+    let key = fresh_key();
+    let body = json!({"points": 5, "reason": "kind"});
+    let refused = admin.post_key("/v1/customers/c1/points/adjust", &body, &key).problem(503, "unavailable");
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+    let event = completed("c1", "o1", 10_000, &server.clock.at(0));
+    service.post("/v1/orders/events", &event).problem(503, "unavailable");
+    service.get("/v1/customers/c1/card").ok(200);
+    let ready = server.nobody().get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.body["parts"]["clock"], "the machine's clock leapt ahead by 86400 s");
+    assert_eq!(ready.body["parts"]["store_writes"], "ok");
+    server.nobody().get("/healthz").ok(200);
+    server.clock.doubt(false);
+    server.nobody().get("/readyz").ok(200);
+    let answered = admin.post_key("/v1/customers/c1/points/adjust", &body, &key).ok(200);
+    assert!(!answered.replayed(), "what was refused was not recorded");
 }

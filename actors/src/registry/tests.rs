@@ -11,7 +11,8 @@ use crate::{
     ask::CommandId,
     ports::Views,
     simulation::ledger::{Account, Ask, Refused},
-    testing::{Fault, ManualClock, MemoryStore, Operation},
+    steady::Belief,
+    testing::{Fault, MachineClock, ManualClock, MemoryStore, Operation},
 };
 
 fn run(test: impl Future<Output = ()>) {
@@ -292,6 +293,46 @@ fn entities_on_threads_of_their_own_answer_everyone() {
         assert_eq!(registry.read("e7").await.unwrap().state.balance, 40);
         assert_eq!(registry.stop(Duration::from_secs(10)).await, Stopped { in_time: true, left: 0 });
         assert_eq!(store.keys().len(), 50);
+    });
+}
+
+#[test]
+fn while_the_clock_is_in_doubt_nothing_changes_and_reads_go_on() {
+    run(async {
+        let belief = Belief { max_step: Duration::from_secs(60), adopt_after: Duration::from_secs(600) };
+        let start = Timestamp::from_seconds(1_800_000_000);
+        let clock = Arc::new(MachineClock::starting(start, belief));
+        let store = Arc::new(MemoryStore::new());
+        let journal = Arc::clone(&store) as Arc<dyn Journal>;
+        let clock_port = Arc::clone(&clock) as Arc<dyn Clock>;
+        let registry = Registry::<Account>::new(config(), journal, clock_port, Arc::new(|_| ()));
+        let deposit = |key: &str| request(key, Ask::Deposit(1));
+        registry.ask("a", deposit("1")).await.unwrap();
+        for leap in [86_400, 3_600, -3_600] {
+            clock.step(leap);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let refused = registry.ask("a", deposit("2")).await;
+            let Err(AskError::Unavailable { cause }) = refused else { panic!("{leap}: {refused:?}") };
+            assert!(cause.to_string().contains("clock leapt"), "{cause}");
+            assert!(registry.ask_many("a", vec![deposit("3")]).await.is_err());
+            assert!(registry.wake("a").await.is_err());
+            assert_eq!(registry.read("a").await.unwrap().state.balance, 1);
+            assert_eq!(registry.read("b").await.unwrap().seq, 0, "one that has to be opened, too");
+            clock.step(-leap);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let answer = registry.ask("a", deposit("4")).await.unwrap();
+        assert_eq!(answer.at, start.plus_seconds(3 * 61), "and no leap left a trace");
+
+        clock.step(86_400);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(registry.ask("a", deposit("5")).await.is_err());
+        tokio::time::sleep(Duration::from_secs(601)).await;
+        assert!(registry.ask("a", deposit("1")).await.unwrap().replayed, "the day that leapt by forgot nothing");
+        assert_eq!(registry.ask("a", deposit("5")).await.unwrap().at.seconds(), clock.now().seconds());
+        // Answered, and passivated, and asked again when a day has really passed.
+        tokio::time::sleep(Duration::from_secs(86_400 + 900)).await;
+        assert!(!registry.ask("a", deposit("1")).await.unwrap().replayed);
     });
 }
 

@@ -14,6 +14,7 @@ use adal_domain::{
     time::Timestamp,
 };
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
+use tokio::time::Instant;
 
 use super::{Scenario, check};
 use crate::{
@@ -23,7 +24,8 @@ use crate::{
     registry::{Registry, RegistryConfig},
     replay,
     route::Router,
-    testing::{Fault, MemoryStore, Operation, RuntimeClock},
+    steady::Belief,
+    testing::{Fault, MachineClock, MemoryStore, Operation},
     timers::Timers,
 };
 
@@ -57,7 +59,10 @@ pub(super) struct World<S: Scenario> {
     pub(super) scenario: S,
     pub(super) store: Arc<MemoryStore>,
     rng: StdRng,
+    /// What is true.
     now: Timestamp,
+    /// By how many seconds the machine's clock is ahead of it.
+    wrong: i64,
     unasked: usize,
     /// The store does not fail any more.
     healthy: bool,
@@ -75,6 +80,7 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
         store: Arc::new(MemoryStore::new()),
         rng: StdRng::seed_from_u64(seed),
         now: Timestamp::from_seconds(1_800_000_000),
+        wrong: 0,
         unasked: COMMANDS,
         healthy: false,
         open: Vec::new(),
@@ -85,13 +91,14 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
         faults(&mut world.borrow_mut());
         let until = Duration::from_millis(world.borrow_mut().rng.random_range(200..30_000));
         live(&world, async |process| {
-            let clients = clients(&process);
+            let clients = async { tokio::join!(clients(&process), clock_faults(&process)) };
             // Whichever is first: all is done, or the lights go out.
             let _ = tokio::time::timeout(until, clients).await;
         });
     }
     world.borrow().store.heal();
     world.borrow_mut().healthy = true;
+    world.borrow_mut().correct();
     live(&world, async |process| {
         clients(&process).await;
         let settle = process.world.borrow().scenario.settled_after();
@@ -111,7 +118,16 @@ pub(super) struct Process<S: Scenario> {
     pub(super) asked: Registry<S::Asked>,
     pub(super) owed: Registry<S::Owed>,
     pub(super) effects: Arc<Effects>,
-    clock: Arc<RuntimeClock>,
+    clock: Arc<MachineClock>,
+}
+
+impl<S: Scenario> World<S> {
+    /// The clock is set right, and whatever was decided by one that was ahead is past: timers are due again in time.
+    fn correct(&mut self) {
+        let rows = self.store.keys().into_iter().flat_map(|key| self.store.rows_of(&key));
+        self.now = rows.map(|row| row.at).fold(self.now, Timestamp::max);
+        self.wrong = 0;
+    }
 }
 
 /// Starts a process, runs `body` in it, and drops all of it.
@@ -122,17 +138,20 @@ fn live<S: Scenario>(world: &Rc<RefCell<World<S>>>, body: impl AsyncFnOnce(Proce
     runner.block_on(async {
         // The next machine's clock is not quite this one's: it may be behind.
         let behind = world.borrow_mut().rng.random_range(0..3);
-        let clock = Arc::new(RuntimeClock::starting(world.borrow().now.plus_seconds(-behind)));
+        let (began, wrong) = (world.borrow().now, world.borrow().wrong);
+        let since = Instant::now();
+        let belief = Belief { max_step: Duration::from_secs(60), adopt_after: Duration::from_secs(4) };
+        let clock = Arc::new(MachineClock::starting(began.plus_seconds(wrong - behind), belief));
         let process = start(Rc::clone(world), Arc::clone(&clock)).await;
         body(process).await;
         let mut world = world.borrow_mut();
-        world.now = clock.now();
+        world.now = Timestamp(began.0 + i64::try_from(since.elapsed().as_micros()).unwrap());
         let unanswered = std::mem::take(&mut world.open);
         world.unanswered.extend(unanswered);
     });
 }
 
-async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, clock: Arc<RuntimeClock>) -> Process<S> {
+async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, clock: Arc<MachineClock>) -> Process<S> {
     let journal: Arc<dyn Journal> = Arc::clone(&world.borrow().store) as Arc<dyn Journal>;
     let router = Router::new();
     let effects = Effects::new(Arc::clone(&journal), router.clone());
@@ -155,7 +174,7 @@ async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, clock: Arc<RuntimeCloc
 fn registry<E: Entity>(
     seed: u64,
     journal: &Arc<dyn Journal>,
-    clock: &Arc<RuntimeClock>,
+    clock: &Arc<MachineClock>,
     context: E::Context,
 ) -> Registry<E> {
     let config = RegistryConfig {
@@ -199,6 +218,26 @@ fn faults<S: Scenario>(world: &mut World<S>) {
             _ => Fault::Slow(time),
         }
     });
+}
+
+/// In some lives the machine's clock leaps, and in some it comes back: at once, or when it has been believed. It is
+/// never wrong by more than a process that begins with it can stand.
+async fn clock_faults<S: Scenario>(process: &Process<S>) {
+    if !process.world.borrow_mut().rng.random_bool(0.4) {
+        return;
+    }
+    for _ in 0..4 {
+        let leap = {
+            let mut world = process.world.borrow_mut();
+            let leap = [3_600, -3_600, 86_400, -86_400, 40, -40][world.rng.random_range(0..6)];
+            let leap = if (world.wrong + leap).abs() > 4 * 86_400 { -leap } else { leap };
+            world.wrong += leap;
+            leap
+        };
+        process.clock.step(leap);
+        let pause = process.world.borrow_mut().rng.random_range(500..8_000);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
 }
 
 /// All clients, until nothing is left to ask.

@@ -1,11 +1,20 @@
 //! Clocks that tests move.
 
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use adal_domain::time::Timestamp;
 use tokio::time::Instant;
 
-use crate::ports::Clock;
+use crate::{
+    ports::Clock,
+    steady::{Belief, Doubt, Steady},
+};
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
@@ -35,24 +44,50 @@ impl Clock for ManualClock {
     }
 }
 
-/// A clock that follows tokio's: in a runtime whose time is paused it goes on exactly as timers do.
+/// A machine of its own, whose wall clock can be set: the process's time by [`Steady`], in a runtime whose time is
+/// paused. It goes on exactly as timers do.
 #[derive(Debug)]
-pub struct RuntimeClock {
-    from: Timestamp,
+pub struct MachineClock {
     since: Instant,
+    /// What the wall clock showed at the start, and by how much it was set since.
+    wall: AtomicI64,
+    steady: Mutex<Steady>,
 }
 
-impl RuntimeClock {
-    /// A clock that shows `at` now. Within a runtime.
+impl MachineClock {
+    /// A machine whose wall clock shows `at` now. Within a runtime.
     #[must_use]
-    pub fn starting(at: Timestamp) -> Self {
-        Self { from: at, since: Instant::now() }
+    pub fn starting(at: Timestamp, belief: Belief) -> Self {
+        let (wall, steady) = (AtomicI64::new(at.0), Mutex::new(Steady::new(belief)));
+        let clock = Self { since: Instant::now(), wall, steady };
+        drop(clock.look());
+        clock
+    }
+
+    /// Sets the wall clock `seconds` ahead, or back.
+    pub fn step(&self, seconds: i64) {
+        self.wall.fetch_add(seconds.saturating_mul(Timestamp::SECOND), SeqCst);
+    }
+
+    fn look(&self) -> MutexGuard<'_, Steady> {
+        let run = self.since.elapsed();
+        let passed = i64::try_from(run.as_micros()).unwrap_or(i64::MAX);
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.see(Timestamp(self.wall.load(SeqCst).saturating_add(passed)), run);
+        steady
     }
 }
 
-impl Clock for RuntimeClock {
+impl Clock for MachineClock {
     fn now(&self) -> Timestamp {
-        let elapsed = i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX);
-        Timestamp(self.from.0.saturating_add(elapsed))
+        self.look().now()
+    }
+
+    fn long_ago(&self, age: Duration) -> Timestamp {
+        self.look().long_ago(age)
+    }
+
+    fn doubt(&self) -> Option<Doubt> {
+        self.look().doubt()
     }
 }

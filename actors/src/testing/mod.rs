@@ -4,5 +4,5 @@
 mod clock;
 mod store;
 
-pub use clock::{ManualClock, RuntimeClock};
+pub use clock::{MachineClock, ManualClock};
 pub use store::{Fault, MemoryStore, Operation};

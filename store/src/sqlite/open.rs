@@ -77,7 +77,11 @@ pub(super) fn resolve(path: &Path, create: bool) -> Result<PathBuf, OpenError> {
     let io = |what, source| OpenError::Io { path: path.to_owned(), what, source };
     if let Ok(found) = path.canonicalize() {
         // Before the lock: it would be left beside a folder that is no store.
-        return if found.is_dir() { Err(io("cannot open", std::io::ErrorKind::IsADirectory.into())) } else { Ok(found) };
+        return if found.is_dir() {
+            Err(io("cannot open", std::io::ErrorKind::IsADirectory.into()))
+        } else {
+            Ok(found)
+        };
     }
     if !create {
         return Err(OpenError::Missing { path: path.to_owned() });

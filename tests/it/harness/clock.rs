@@ -1,9 +1,9 @@
 //! A clock that tests move.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use adal::clock::SystemClock;
-use adal_actors::ports::Clock;
+use adal_actors::{ports::Clock, steady::Doubt};
 use adal_domain::time::Timestamp;
 
 /// Monday, 14:00 in Almaty.
@@ -15,22 +15,30 @@ pub fn real_now() -> String {
 }
 
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    doubted: AtomicBool,
+}
 
 impl ManualClock {
     pub fn new() -> Self {
-        Self(AtomicI64::new(Timestamp::parse(START).unwrap().0))
+        Self { now: AtomicI64::new(Timestamp::parse(START).unwrap().0), doubted: AtomicBool::new(false) }
     }
 
     pub fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds * Timestamp::SECOND, Ordering::SeqCst);
+        self.now.fetch_add(seconds * Timestamp::SECOND, Ordering::SeqCst);
+    }
+
+    /// Whether the server takes it for wrong.
+    pub fn doubt(&self, doubted: bool) {
+        self.doubted.store(doubted, Ordering::SeqCst);
     }
 
     /// To the next 00:00 in Almaty, and a second more.
     pub fn next_day(&self) {
         let calendar = adal_domain::time::Calendar::new("Asia/Almaty").unwrap();
         let tomorrow = calendar.start(calendar.day(self.now()).plus(1));
-        self.0.store(tomorrow.plus_seconds(1).0, Ordering::SeqCst);
+        self.now.store(tomorrow.plus_seconds(1).0, Ordering::SeqCst);
     }
 
     pub fn days(&self, days: i64) {
@@ -45,6 +53,10 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn doubt(&self) -> Option<Doubt> {
+        self.doubted.load(Ordering::SeqCst).then_some(Doubt::Leapt(86_400 * Timestamp::SECOND))
     }
 }
