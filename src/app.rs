@@ -24,6 +24,7 @@ use adal_domain::{
     flags::Flag,
     ids::CustomerId,
     policy::Policy,
+    promo::Promo,
     qr::KeyRing,
     time::{Calendar, Timestamp},
 };
@@ -50,6 +51,8 @@ pub struct App {
     pub customers: Registry<Customer>,
     /// Guests' checkouts.
     pub guests: Registry<Guest>,
+    /// Promos and campaigns with limits that customers share.
+    pub promos: Registry<Promo>,
     /// The one catalogue.
     pub catalogue: Registry<Catalogue>,
     /// The store, as the loop sees it.
@@ -186,15 +189,18 @@ impl App {
         let settings = config.actors.to_registry();
         let customers =
             Registry::<Customer>::new(settings.clone(), Arc::clone(&journal), Arc::clone(&clock), Arc::clone(&context));
-        let guests = Registry::<Guest>::new(settings, Arc::clone(&journal), Arc::clone(&clock), context);
+        let guests = Registry::<Guest>::new(settings.clone(), Arc::clone(&journal), Arc::clone(&clock), context);
+        let promos = Registry::<Promo>::new(settings, Arc::clone(&journal), Arc::clone(&clock), Arc::new(|_| ()));
 
         let router = Router::new();
         router.add(EntityKind::Customer, Arc::new(customers.clone()));
         router.add(EntityKind::Guest, Arc::new(guests.clone()));
+        router.add(EntityKind::Promo, Arc::new(promos.clone()));
         router.add(EntityKind::Catalogue, Arc::new(catalogue.clone()));
         let effects = Effects::new(Arc::clone(&journal), router.clone());
         customers.deliver_through(Arc::clone(&effects));
         guests.deliver_through(Arc::clone(&effects));
+        promos.deliver_through(Arc::clone(&effects));
         catalogue.deliver_through(Arc::clone(&effects));
         // Before the first ask: what a source owes from before must not be overtaken by a new row of it.
         effects.recover().await?;
@@ -204,6 +210,7 @@ impl App {
         let app = Arc::new(Self {
             customers,
             guests,
+            promos,
             catalogue,
             journal,
             views: Arc::new(store.clone()),
@@ -302,8 +309,10 @@ impl App {
         }
         let left = || within.saturating_sub(Duration::from_secs_f64(watch.seconds())).max(Duration::from_millis(100));
         let (customers, guests) = tokio::join!(self.customers.stop(left()), self.guests.stop(left()));
+        let promos = self.promos.stop(left()).await;
         let catalogue = self.catalogue.stop(left()).await;
-        for (kind, stopped) in [("customer", customers), ("guest", guests), ("catalogue", catalogue)] {
+        for (kind, stopped) in [("customer", customers), ("guest", guests), ("promo", promos), ("catalogue", catalogue)]
+        {
             if !stopped.in_time {
                 tracing::warn!(
                     kind,

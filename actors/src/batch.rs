@@ -280,7 +280,8 @@ impl<'a, E: Entity> Batch<'a, E> {
                 (Err(refusal), Vec::new(), Vec::new())
             }
         };
-        let nothing_to_record = asked.id.is_none() && asked.origin.is_none() && events.is_empty() && effects.is_empty();
+        let origin = asked.origin.filter(|_| E::KEEPS_MARKS).map(|origin| *origin);
+        let nothing_to_record = asked.id.is_none() && origin.is_none() && events.is_empty() && effects.is_empty();
         if nothing_to_record {
             self.loose.push((asked.reply, outcome));
             return;
@@ -288,12 +289,11 @@ impl<'a, E: Entity> Batch<'a, E> {
         if let Some(id) = asked.id {
             self.ids.insert(id, self.recorded.len());
         }
-        if let Some(origin) = &asked.origin {
+        if let Some(origin) = &origin {
             self.marks.mark(origin);
         }
         self.events += u32::try_from(events.len()).unwrap_or(u32::MAX);
         self.views.extend(views);
-        let origin = asked.origin.map(|origin| *origin);
         let recorded = Recorded { id: asked.id, origin, print: asked.print, outcome, events, effects };
         self.recorded.push((recorded, vec![asked.reply]));
     }

@@ -140,6 +140,9 @@ pub trait Entity: Sized + Debug + Clone + 'static {
     const KIND: EntityKind;
     /// The version of the stored form of `Event`, `Reply`, `Refusal` and `State`.
     const FORMAT: u16;
+    /// Whether effects are applied once by a high-water mark for each source. `false` for an entity with millions of
+    /// sources, whose commands must then do no harm when they come again (a promo's: see `promo::protocol`).
+    const KEEPS_MARKS: bool = true;
 
     /// The state in memory, and in snapshots.
     type State: Clone + Debug + Send + Sync + Serialize + DeserializeOwned + 'static;

@@ -12,6 +12,7 @@ use adal_domain::{
     catalogue::Catalogue,
     customer::{Customer, Guest},
     entity::{Entity, EntityKey, EntityKind},
+    promo::Promo,
 };
 use adal_store::sqlite::{Depth, OpenError, SqliteStore};
 use serde::Serialize;
@@ -84,6 +85,7 @@ pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
 pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Report, StoreError> {
     let file = store.check_file(depth).await?;
     let mut report = Report { rows: file.rows, found: file.found, problems: file.problems, ..Report::default() };
+    entities::<Promo>(store, &mut report).await?;
     entities::<Catalogue>(store, &mut report).await?;
     entities::<Customer>(store, &mut report).await?;
     entities::<Guest>(store, &mut report).await?;
@@ -129,4 +131,4 @@ async fn entity<E: Entity>(store: &SqliteStore, key: &EntityKey, report: &mut Re
     Ok(())
 }
 
-const _: () = assert!(EntityKind::ALL.len() == 3, "a new kind of entity is checked and rebuilt here and in `views`");
+const _: () = assert!(EntityKind::ALL.len() == 4, "a new kind of entity is checked and rebuilt here and in `views`");

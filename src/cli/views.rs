@@ -11,6 +11,7 @@ use adal_domain::{
     catalogue::Catalogue,
     customer::{Customer, Guest},
     entity::{Entity, EntityKey},
+    promo::Promo,
 };
 use adal_store::sqlite::{Derived, DerivedRebuild, RebuildReport, Rebuilt, SqliteStore};
 
@@ -53,6 +54,7 @@ pub async fn compare_all(store: &SqliteStore) -> Result<u64, StoreError> {
 
 async fn derived(store: &SqliteStore) -> Result<DerivedRebuild, StoreError> {
     let session = store.begin_rebuild(Derived { views: true, timers: true, outbox: false }).await?;
+    kind::<Promo>(store, &session).await?;
     kind::<Catalogue>(store, &session).await?;
     kind::<Customer>(store, &session).await?;
     kind::<Guest>(store, &session).await?;

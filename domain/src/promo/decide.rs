@@ -212,7 +212,6 @@ fn ask(state: &State, open: &Open) -> Result<Effect, Refusal> {
         What::Reservation { expires_at, .. } => *expires_at,
         What::GiveBack(_) => open.at,
     };
-    let ask =
-        protocol::Ask { promo: state.id.clone(), exchange: open.exchange.clone(), token: open.token, expires_at };
+    let ask = protocol::Ask { promo: state.id.clone(), exchange: open.exchange.clone(), token: open.token, expires_at };
     protocol::effect(&open.owner, &protocol::ToOwner::PromoAsks(ask)).map_err(Refusal::Invalid)
 }

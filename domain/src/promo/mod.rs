@@ -24,9 +24,6 @@ mod state;
 mod apply;
 mod decide;
 
-#[cfg(test)]
-mod tests;
-
 pub use self::{
     command::{Command, GiveBack, InPeriod, Limits, MAX_LINK_KEYS, Outcome, Refusal, Reply, Reserve, Token, Used},
     counters::{Counter, KeyHash, Scope},
@@ -57,6 +54,7 @@ pub struct Promo;
 impl Entity for Promo {
     const KIND: EntityKind = EntityKind::Promo;
     const FORMAT: u16 = 1;
+    const KEEPS_MARKS: bool = false;
 
     type State = State;
     type Command = Command;

@@ -224,11 +224,8 @@ impl State {
     /// The usage report.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let by_day = self.by_day.iter().map(|(day, of)| DayUses {
-            day: *day,
-            taken: of.uses,
-            discount_minor: of.minor,
-        });
+        let by_day =
+            self.by_day.iter().map(|(day, of)| DayUses { day: *day, taken: of.uses, discount_minor: of.minor });
         Usage {
             taken: self.taken.uses,
             held: self.held.uses,

@@ -446,7 +446,7 @@ async fn ask_owner(
             let answer = app.customers.ask(&owner.id, Request::<Customer> { id, print, command }).await?;
             (answer.outcome, answer.replayed)
         }
-        EntityKind::Catalogue => return Err(Problem::internal("the catalogue holds no cart")),
+        EntityKind::Catalogue | EntityKind::Promo => return Err(Problem::internal("only shoppers hold carts")),
     };
     match outcome {
         Ok(reply) => Ok(Told { reply, replayed }),
