@@ -14,6 +14,7 @@
 mod cases;
 mod document;
 mod journal;
+mod level;
 mod notation;
 mod plain;
 mod properties;
