@@ -62,7 +62,7 @@ fn given_back_at_most_burned(state: &State) -> bool {
 fn facts_are_sorted(state: &State) -> bool {
     let mut keys: Vec<u64> = state.facts.iter().map(crate::customer::facts::Fact::key).collect();
     keys.sort_unstable();
-    state.facts.is_sorted_by_key(crate::customer::facts::Fact::at) && keys.is_sorted_by(|a, b| a < b)
+    state.facts.iter().is_sorted_by_key(crate::customer::facts::Fact::at) && keys.is_sorted_by(|a, b| a < b)
 }
 
 fn orders_add_up(state: &State) -> bool {

@@ -63,13 +63,11 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         }
         Event::Signal { .. } => {}
         Event::FactsAged { before, tier, old } => {
-            state.facts.retain(|fact| fact.at() >= *before);
+            state.facts.age(*before, (*tier, *old));
             // What belongs to orders that can no longer be returned.
             state.ledger.burns.retain(|burn| burn.at >= *before);
             let facts = &state.facts;
-            state.ledger.voided.retain(|(key, _)| facts.iter().any(|fact| fact.key() == *key));
-            state.facts.shrink_to_fit();
-            state.standing.aged = Some(Box::new((*tier, *old)));
+            state.ledger.voided.retain(|(key, _)| facts.find(*key).is_some());
         }
     }
 }
@@ -110,26 +108,30 @@ fn ledger(state: &mut State, event: &Event) {
         Event::Entry(entry) => ledger.enter(entry),
         Event::Pending(pending) => ledger.pending.push(pending.clone()),
         Event::PendingEnded { order, points } => {
-            if let Some(pending) = ledger.pending.iter_mut().find(|pending| pending.order == *order) {
-                pending.points -= points;
-            }
-            ledger.pending.retain(|pending| pending.points > 0);
-            if ledger.pending.is_empty() {
-                ledger.pending.shrink_to_fit();
-            }
+            ledger.pending.change(
+                |pending| pending.order == *order,
+                |pending| {
+                    pending.points -= points;
+                    pending.points > 0
+                },
+            );
         }
         Event::UnderReview(review) => {
             ledger.entries += 1;
             ledger.reviews.push(review.clone());
         }
         Event::ReviewEnded { entry, points, end, .. } => {
-            if let Some(review) = ledger.reviews.iter_mut().find(|review| review.entry == *entry) {
-                review.points -= points;
-                if matches!(end, super::event::ReviewEnd::Voided { .. }) {
-                    ledger.voided.push((review.order.fingerprint(), *points));
-                }
-            }
-            ledger.reviews.retain(|review| review.points > 0);
+            let voided = &mut ledger.voided;
+            ledger.reviews.change(
+                |review| review.entry == *entry,
+                |review| {
+                    review.points -= points;
+                    if matches!(end, super::event::ReviewEnd::Voided { .. }) {
+                        voided.push((review.order.fingerprint(), *points));
+                    }
+                    review.points > 0
+                },
+            );
         }
         Event::Counted { day, operations, earned, burned } => {
             let counters = &mut state.counters;
@@ -256,20 +258,13 @@ fn end_order(state: &mut State, order: &OrderKey, fact: Fact, decided: Timestamp
     if state.open_orders.is_empty() {
         state.open_orders.shrink_to_fit();
     }
-    // By time; among equal times the later arrival stands behind.
-    let i = state.facts.partition_point(|known| known.at() <= fact.at());
-    state.facts.reserve_exact(1);
-    state.facts.insert(i, fact);
+    state.facts.insert(fact);
     state.standing.total_orders += 1;
     touch(state, decided);
 }
 
 fn amended(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
-    let key = record.order.fingerprint();
-    let paid = record.paid_minor - record.refunded();
-    if let Some(fact) = state.facts.iter_mut().find(|fact| fact.key() == key) {
-        fact.update(paid, seq);
-    }
+    state.facts.amend(record.order.fingerprint(), record.paid_minor - record.refunded(), seq);
     touch(state, decided);
 }
 

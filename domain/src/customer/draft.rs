@@ -6,8 +6,8 @@ use super::{
     ledger::{Entry, LotPart},
     order::Record,
     read::{Band, Cause, SignalKind},
-    tier::{AsOf, TierBase, TierState, tier_at},
-    trust::{self, OldFacts},
+    tier::{AsOf, TierState, tier_at},
+    trust,
 };
 use crate::{
     errors::{Code, Refusal},
@@ -169,11 +169,6 @@ impl<'a> Draft<'a> {
             .or_else(|| self.recalled.iter().find(|(row, _)| *row == seq).and_then(|(_, events)| in_row(events)))
             .ok_or_else(|| Refusal::new(Code::Internal, format!("row {seq} does not hold the order's record")))
     }
-
-    /// Where the tier's walk begins, and what aged facts leave.
-    pub fn aged(&self) -> (TierBase, OldFacts) {
-        self.state.standing.aged.as_deref().copied().unwrap_or_default()
-    }
 }
 
 /// The id of the `n`th entry.
@@ -186,13 +181,11 @@ impl State {
     /// The tier as of a moment.
     #[must_use]
     pub fn tier_state(&self, as_of: AsOf, context: &Context) -> TierState {
-        let base = self.standing.aged.as_deref().map_or_else(TierBase::default, |aged| aged.0);
-        tier_at(&base, &self.facts, as_of, &context.calendar, &context.policy.loyalty)
+        tier_at(&self.facts, as_of, &context.calendar, &context.policy.loyalty)
     }
 
     fn counts(&self, as_of: AsOf, context: &Context) -> trust::Counts {
-        let old = self.standing.aged.as_deref().map_or_else(OldFacts::default, |aged| aged.1);
-        let mut counts = trust::count(&old, &self.facts, as_of, &context.calendar, &context.policy.trust);
+        let mut counts = trust::count(&self.facts, as_of, &context.calendar, &context.policy.trust);
         let confirmed = self.standing.flags.iter().filter(|f| f.confirmed_at.is_some_and(|at| at <= as_of.at)).count();
         counts.confirmed_flags = i64::try_from(confirmed).unwrap_or(i64::MAX);
         counts

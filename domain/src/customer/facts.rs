@@ -63,34 +63,36 @@ impl Fact {
         self.0[12..].copy_from_slice(&packed.to_be_bytes());
     }
 
-    /// The bytes `from..to` as a number, big endian.
-    fn number(&self, from: usize, to: usize) -> u64 {
-        self.0[from..to].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    /// The eight bytes from `from` as a number, big endian.
+    fn eight(&self, from: usize) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.0[from..from + 8]);
+        u64::from_be_bytes(bytes)
     }
 
     /// The order's fingerprint.
     #[must_use]
     pub fn key(&self) -> u64 {
-        self.number(0, 7)
+        self.eight(0) >> 8
     }
 
     /// The order's own time, to the millisecond.
     #[must_use]
     pub fn at(&self) -> Timestamp {
-        let millis = i64::try_from(self.number(7, 12)).unwrap_or(0);
+        let millis = i64::try_from(self.eight(4) & ((1 << 40) - 1)).unwrap_or(0);
         Timestamp(EPOCH_S * Timestamp::SECOND + millis * MILLISECOND)
     }
 
     /// Money paid net of returns, minor units; 0 for a cancelled order.
     #[must_use]
     pub fn paid(&self) -> i64 {
-        i64::try_from(self.number(12, 20) & ((1 << PAID_BITS) - 1)).unwrap_or(0)
+        i64::try_from(self.eight(12) & ((1 << PAID_BITS) - 1)).unwrap_or(0)
     }
 
     /// The row in which the order's record stands.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        (self.number(12, 20) >> PAID_BITS) & ((1 << SEQ_BITS) - 1)
+        (self.eight(12) >> PAID_BITS) & ((1 << SEQ_BITS) - 1)
     }
 
     /// How it ended.

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 use thin_vec::ThinVec;
 
-use super::read::Cause;
+use super::{
+    pile::{Due, Pile},
+    read::Cause,
+};
 use crate::{
     ids::{Actor, EntryId, OrderKey},
     time::{Day, Timestamp},
@@ -73,6 +76,12 @@ pub struct Pending {
     pub activates: Day,
     /// Expires at 00:00 of this day.
     pub expires: Day,
+}
+
+impl Due for Pending {
+    fn due(&self) -> Day {
+        self.activates
+    }
 }
 
 /// An earning past a limit.
@@ -143,9 +152,9 @@ pub struct Ledger {
     /// Available points by expiry, soonest first.
     pub lots: ThinVec<Lot>,
     /// Earned, not active yet.
-    pub pending: ThinVec<Pending>,
+    pub pending: Pile<Pending>,
     /// Past a limit.
-    pub reviews: ThinVec<UnderReview>,
+    pub reviews: Pile<UnderReview>,
     /// Points voided by support, by order: a return counts them as clawed back.
     pub voided: ThinVec<(u64, i64)>,
     /// Points that expired unspent, by the day on which they did: a return of their order counts them as clawed back.

@@ -8,9 +8,11 @@
 pub mod command;
 pub mod event;
 pub mod facts;
+pub mod history;
 pub mod hold;
 pub mod ledger;
 pub mod order;
+pub mod pile;
 pub mod read;
 pub mod tier;
 pub mod trust;
@@ -26,6 +28,7 @@ mod orders;
 mod returns;
 mod settle;
 mod standing;
+mod stored;
 mod views;
 
 use std::sync::Arc;
@@ -39,15 +42,7 @@ pub use self::{
     event::Event,
     settle::Due,
 };
-use self::{
-    draft::Draft,
-    facts::Fact,
-    hold::Hold,
-    ledger::Ledger,
-    order::OpenOrder,
-    tier::TierBase,
-    trust::{FraudFlag, OldFacts},
-};
+use self::{draft::Draft, facts::Fact, history::Facts, hold::Hold, ledger::Ledger, order::OpenOrder, trust::FraudFlag};
 use crate::{
     card::Card,
     entity::{Count, Decision, Entity, EntityKind, Moment, ViewWrite},
@@ -75,8 +70,9 @@ pub struct Context {
     pub trust_limits: bool,
 }
 
-/// A customer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A customer. How it is stored stands in `stored`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "stored::Stored<'static>")]
 pub struct State {
     /// Whose.
     pub id: Box<str>,
@@ -91,25 +87,24 @@ pub struct State {
     /// Orders that have not ended.
     pub open_orders: ThinVec<OpenOrder>,
     /// Ended orders, by their own time, equal times by arrival.
-    pub facts: ThinVec<Fact>,
+    pub facts: Facts,
     /// The latest time at which an order event took effect: no later one is decided before it.
     pub fact_time: Timestamp,
     /// What counts on the latest day with an earning, and on the latest with a burn.
     pub counters: Counters,
-    /// Trust, tier base and what aged facts leave: absent for most.
+    /// Trust, and how many orders there were.
     pub standing: Standing,
     /// Adjustments that wait for a second person.
     pub approvals: ThinVec<Approval>,
 }
 
-/// What lasts of trust and tier beside the facts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What lasts of trust beside the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The score as last announced.
     pub score: i64,
     /// When a fact or the score last changed; 0: never. Stored as an option, which would be 8 bytes more here: a published
     /// customer then takes 320 bytes of the allocator's, and not 256 (see the test).
-    #[serde(with = "never")]
     pub updated: Timestamp,
     /// Ended orders, all of them.
     pub total_orders: u32,
@@ -117,36 +112,11 @@ pub struct Standing {
     pub completed_orders: u32,
     /// Fraud flags that stand or were confirmed.
     pub flags: ThinVec<FraudFlag>,
-    /// Where the tier's walk begins; absent while all facts are there.
-    pub aged: Option<Box<(TierBase, OldFacts)>>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        Self {
-            score: 50,
-            updated: Timestamp(0),
-            total_orders: 0,
-            completed_orders: 0,
-            flags: ThinVec::new(),
-            aged: None,
-        }
-    }
-}
-
-/// A time that may be 0, stored as an option.
-mod never {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::time::Timestamp;
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        (at.0 != 0).then_some(*at).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        Option::deserialize(deserializer).map(Option::unwrap_or_default)
+        Self { score: 50, updated: Timestamp(0), total_orders: 0, completed_orders: 0, flags: ThinVec::new() }
     }
 }
 
@@ -189,7 +159,7 @@ impl State {
             holds: ThinVec::new(),
             used_steps: ThinVec::new(),
             open_orders: ThinVec::new(),
-            facts: ThinVec::new(),
+            facts: Facts::default(),
             fact_time: Timestamp(0),
             counters: Counters::default(),
             standing: Standing::default(),
@@ -200,7 +170,7 @@ impl State {
     /// The ended order with that fingerprint.
     #[must_use]
     pub fn fact(&self, key: u64) -> Option<&Fact> {
-        self.facts.iter().find(|fact| fact.key() == key)
+        self.facts.find(key)
     }
 }
 

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use super::{
     Context, Event, State,
     draft::Draft,
-    facts::FactKind,
     hold::{Hold, HoldEnd},
     ledger::LotPart,
     read::{Cause, StatementEntry, TrustChange},
@@ -82,13 +81,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, until: Timestamp) {
 fn next(state: &State, context: &Context, until: Timestamp, trust_from: Timestamp) -> Option<(Timestamp, What)> {
     let start = |day| context.calendar.start(day);
     let expiry = state.ledger.lots.first().map(|lot| (start(lot.expires()), What::Expiry(lot.expires())));
-    let activation = state
-        .ledger
-        .pending
-        .iter()
-        .map(|pending| pending.activates)
-        .min()
-        .map(|day| (start(day), What::Activation(day)));
+    let activation = state.ledger.pending.soonest().map(|day| (start(day), What::Activation(day)));
     let trust = next_trust_midnight(state, context, trust_from).map(|at| (at, What::Trust));
     let late = context.policy.checkout.late_capture_hours * 3600;
     let holds = state.holds.iter().enumerate().map(|(i, hold)| {
@@ -104,11 +97,7 @@ fn next(state: &State, context: &Context, until: Timestamp, trust_from: Timestam
 /// The first midnight after `from` at which a fact that counts against the customer leaves its window.
 fn next_trust_midnight(state: &State, context: &Context, from: Timestamp) -> Option<Timestamp> {
     let (policy, calendar) = (&context.policy.trust, &context.calendar);
-    let cancelled = state
-        .facts
-        .iter()
-        .filter(|fact| fact.kind() == FactKind::CancelledAfterPicking)
-        .map(|fact| calendar.day(fact.at()).plus(policy.window_days));
+    let cancelled = state.facts.cancelled_after_picking().map(|fact| calendar.day(fact.at()).plus(policy.window_days));
     let confirmed = state.standing.flags.iter().filter_map(|flag| flag.confirmed_at);
     let flags = confirmed.map(|at| calendar.day(at).plus(policy.flag_days));
     cancelled.chain(flags).map(|day| calendar.start(day)).filter(|at| *at > from).min()
@@ -172,13 +161,14 @@ pub(super) fn age(draft: &mut Draft<'_>) {
     if draft.day(first.at()) >= keep_from.plus(-30) {
         return;
     }
-    let (base, old) = draft.aged();
+    let (base, _) = draft.state.facts.aged().unwrap_or_default();
     let before = draft.start(keep_from);
     let fixed_at = Timestamp(draft.start(fixed).0 - 1);
     let as_of = AsOf::new(fixed_at);
     let tier = draft.tier(as_of);
-    let going: Vec<_> = draft.state.facts.iter().filter(|fact| fact.at() < before).copied().collect();
-    let counts = trust::count(&old, &going, as_of, &draft.context.calendar, &policy.trust);
+    // Of all that goes.
+    let until = AsOf::new(Timestamp(before.0 - 1));
+    let counts = trust::count(&draft.state.facts, until, &draft.context.calendar, &policy.trust);
     let old = OldFacts {
         counted: counts.counted,
         paid_minor: counts.paid_minor,

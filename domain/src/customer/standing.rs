@@ -180,7 +180,7 @@ pub(super) fn weight(state: &State) -> usize {
     let carts: usize = state.holds.iter().map(|hold| hold.cart.lines.len()).sum();
     size_of::<State>()
         + state.card.as_ref().map_or(0, |_| size_of::<crate::card::Card>())
-        + state.facts.capacity() * size_of::<super::Fact>()
+        + state.facts.weight()
         + ledger.lots.capacity() * size_of::<super::ledger::Lot>()
         + ledger.pending.capacity() * (size_of::<super::ledger::Pending>() + 64)
         + ledger.reviews.capacity() * (size_of::<super::ledger::UnderReview>() + 96)

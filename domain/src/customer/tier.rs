@@ -10,7 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Fact;
+use super::{
+    facts::Fact,
+    history::{Facts, Seen},
+};
 use crate::{
     policy::{LoyaltyPolicy, Tier},
     time::{Calendar, Day, Timestamp},
@@ -72,106 +75,119 @@ impl Default for TierBase {
     }
 }
 
-/// The tier at `as_of`, from `base` and the facts by time.
+/// The tier at `as_of`, from the facts and what aged ones left.
 #[must_use]
-pub fn tier_at(base: &TierBase, facts: &[Fact], as_of: AsOf, calendar: &Calendar, policy: &LoyaltyPolicy) -> TierState {
-    let window = Window::new(policy.tier_window_days);
-    let mut walk = Walk { state: base.state, policy, window, next_midnight: base.day.plus(1) };
-    for fact in facts.iter().filter(|fact| as_of.counts(fact)) {
-        let day = calendar.day(fact.at());
-        if day < base.day {
-            walk.window.add(day, fact.paid());
-            continue;
-        }
-        walk.midnights_until(day);
-        walk.pay(day, fact.paid());
-    }
-    walk.midnights_until(calendar.day(as_of.at));
+pub fn tier_at(facts: &Facts, as_of: AsOf, calendar: &Calendar, policy: &LoyaltyPolicy) -> TierState {
+    let (mut walk, seen) = facts.walk::<TierWalk>(as_of, calendar, policy);
+    Step { walk: &mut walk, seen, calendar, policy }.midnights_until(calendar.day(as_of.at));
     walk.state
 }
 
-/// Money by day, and its sum over the window that ends on the last day looked at.
-struct Window {
-    days: i32,
-    paid: std::collections::VecDeque<(Day, i64)>,
+/// The walk over facts by time, midnight by midnight where midnights test.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TierWalk {
+    state: TierState,
+    /// Facts of earlier days only fill the window.
+    base: Day,
+    /// The first midnight not yet tested.
+    next_midnight: Day,
+    /// The window over the last day looked at: its first fact's place, the place after its last, the money of those.
+    from: usize,
+    until: usize,
     sum: i64,
 }
 
-impl Window {
-    fn new(days: i32) -> Self {
-        Self { days, paid: std::collections::VecDeque::new(), sum: 0 }
+impl TierWalk {
+    pub(super) const fn new(base: &TierBase) -> Self {
+        Self { state: base.state, base: base.day, next_midnight: base.day.plus(1), from: 0, until: 0, sum: 0 }
     }
 
-    fn add(&mut self, day: Day, minor: i64) {
-        self.paid.push_back((day, minor));
-        self.sum = self.sum.saturating_add(minor);
+    /// The fact at place `i`.
+    pub(super) fn step(&mut self, i: usize, fact: &Fact, seen: Seen<'_>, calendar: &Calendar, policy: &LoyaltyPolicy) {
+        let (day, base) = (calendar.day(fact.at()), self.base);
+        let mut step = Step { walk: self, seen, calendar, policy };
+        if day < base {
+            step.add(i, fact.paid());
+        } else {
+            step.midnights_until(day);
+            step.pay(i, day, fact.paid());
+        }
+    }
+}
+
+/// A walk and all that a step of it needs.
+struct Step<'a> {
+    walk: &'a mut TierWalk,
+    seen: Seen<'a>,
+    calendar: &'a Calendar,
+    policy: &'a LoyaltyPolicy,
+}
+
+impl Step<'_> {
+    fn add(&mut self, i: usize, minor: i64) {
+        self.walk.until = i + 1;
+        self.walk.sum = self.walk.sum.saturating_add(minor);
     }
 
     /// The sum of `day` and the days before it in the window. Days only go forward.
     fn sum_on(&mut self, day: Day) -> i64 {
-        while let Some((first, minor)) = self.paid.front().copied() {
-            if first.0 > day.0 - self.days {
-                break;
+        let walk = &mut *self.walk;
+        while walk.from < walk.until {
+            if let Some(first) = self.seen.get(walk.from) {
+                if self.calendar.day(first.at()).0 > day.0 - self.policy.tier_window_days {
+                    break;
+                }
+                walk.sum -= first.paid();
             }
-            self.sum -= minor;
-            self.paid.pop_front();
+            walk.from += 1;
         }
-        self.sum
+        walk.sum
     }
-}
 
-struct Walk<'a> {
-    state: TierState,
-    policy: &'a LoyaltyPolicy,
-    window: Window,
-    /// The first midnight not yet tested.
-    next_midnight: Day,
-}
-
-impl Walk<'_> {
     fn carries(&self, sum: i64) -> bool {
-        sum >= self.policy.tier_from_minor[self.state.tier.rank()]
+        sum >= self.policy.tier_from_minor[self.walk.state.tier.rank()]
     }
 
     /// Tests every midnight up to the one that begins `day`.
     fn midnights_until(&mut self, day: Day) {
-        let mut midnight = self.next_midnight;
-        while self.state.tier > Tier::Bronze {
+        let mut midnight = self.walk.next_midnight;
+        while self.walk.state.tier > Tier::Bronze {
             // Until a tier's days are over no midnight tests anything.
-            midnight = midnight.max(self.state.reached.plus(self.policy.tier_hold_days));
+            midnight = midnight.max(self.walk.state.reached.plus(self.policy.tier_hold_days));
             if midnight > day {
                 break;
             }
             self.test(midnight);
             midnight = midnight.plus(1);
         }
-        self.next_midnight = self.next_midnight.max(day.plus(1));
+        self.walk.next_midnight = self.walk.next_midnight.max(day.plus(1));
     }
 
     fn test(&mut self, midnight: Day) {
-        match self.state.grace_from {
+        let state = self.walk.state;
+        match state.grace_from {
             Some(from) if midnight.0 >= from.0.saturating_add(self.policy.tier_grace_days) => {
-                self.state = TierState { tier: self.state.tier.below(), reached: midnight, grace_from: None };
+                self.walk.state = TierState { tier: state.tier.below(), reached: midnight, grace_from: None };
             }
             Some(_) => {}
             None => {
-                let sum = self.window.sum_on(midnight);
+                let sum = self.sum_on(midnight);
                 if !self.carries(sum) {
-                    self.state.grace_from = Some(midnight);
+                    self.walk.state.grace_from = Some(midnight);
                 }
             }
         }
     }
 
-    fn pay(&mut self, day: Day, minor: i64) {
-        self.window.add(day, minor);
-        let sum = self.window.sum_on(day);
+    fn pay(&mut self, i: usize, day: Day, minor: i64) {
+        self.add(i, minor);
+        let sum = self.sum_on(day);
         let carried =
             Tier::ALL.into_iter().rfind(|tier| sum >= self.policy.tier_from_minor[tier.rank()]).unwrap_or_default();
-        if carried > self.state.tier {
-            self.state = TierState { tier: carried, reached: day, grace_from: None };
+        if carried > self.walk.state.tier {
+            self.walk.state = TierState { tier: carried, reached: day, grace_from: None };
         } else if self.carries(sum) {
-            self.state.grace_from = None;
+            self.walk.state.grace_from = None;
         }
     }
 }
@@ -189,12 +205,12 @@ mod tests {
 
     fn tier(paid: &[(i32, i64)], today: i32) -> TierState {
         let calendar = Calendar::new("Asia/Almaty").unwrap();
-        let facts: Vec<Fact> = paid
+        let facts: Facts = paid
             .iter()
             .enumerate()
             .map(|(i, (day, minor))| Fact::new(i as u64, at(&calendar, *day), *minor, 1, FactKind::Completed))
             .collect();
-        tier_at(&TierBase::default(), &facts, AsOf::new(at(&calendar, today)), &calendar, &LoyaltyPolicy::default())
+        tier_at(&facts, AsOf::new(at(&calendar, today)), &calendar, &LoyaltyPolicy::default())
     }
 
     #[test]

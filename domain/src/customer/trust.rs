@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     facts::{Fact, FactKind},
+    history::Facts,
     read::Band,
     tier::AsOf,
 };
@@ -61,41 +62,64 @@ pub struct Counts {
 
 /// Counts what stands at `as_of`.
 #[must_use]
-pub fn count(old: &OldFacts, facts: &[Fact], as_of: AsOf, calendar: &Calendar, policy: &TrustPolicy) -> Counts {
+pub fn count(facts: &Facts, as_of: AsOf, calendar: &Calendar, policy: &TrustPolicy) -> Counts {
+    let (walk, _) = facts.walk::<TrustWalk>(as_of, calendar, policy);
     let today = calendar.day(as_of.at);
-    let mut counts = Counts {
-        counted: old.counted,
-        paid_minor: old.paid_minor,
-        paid_days: old.paid_days as usize,
+    let cancelled = facts
+        .cancelled_after_picking()
+        .filter(|fact| as_of.counts(fact) && calendar.day(fact.at()).0 > today.0 - policy.window_days)
+        .count();
+    Counts {
+        counted: walk.counted,
+        cancelled_after_picking: i64::try_from(cancelled).unwrap_or(i64::MAX),
+        paid_minor: walk.paid_minor,
+        paid_days: walk.paid_days,
         ..Counts::default()
-    };
-    let (mut day, mut on_day, mut paid_on_day) = (Day(i32::MIN), 0, false);
-    for fact in facts.iter().filter(|fact| as_of.counts(fact)) {
-        let fact_day = calendar.day(fact.at());
-        if fact_day != day {
-            (day, on_day, paid_on_day) = (fact_day, 0, false);
-        }
-        match fact.kind() {
-            FactKind::Completed => {
-                counts.paid_minor = counts.paid_minor.saturating_add(fact.paid());
-                if fact.paid() > 0 && !paid_on_day {
-                    paid_on_day = true;
-                    counts.paid_days += 1;
-                }
-                if fact.paid() >= policy.counted_from_minor && on_day < policy.counted_a_day {
-                    on_day += 1;
-                    counts.counted += 1;
-                }
-            }
-            FactKind::Cancelled => {}
-            FactKind::CancelledAfterPicking => {
-                if fact_day.0 > today.0 - policy.window_days {
-                    counts.cancelled_after_picking += 1;
-                }
-            }
+    }
+}
+
+/// The walk over facts by time: what counts whatever the day is that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TrustWalk {
+    counted: i64,
+    paid_minor: i64,
+    paid_days: usize,
+    /// The last fact's day, how many of it count, and whether one was paid.
+    day: Day,
+    on_day: i64,
+    paid_on_day: bool,
+}
+
+impl TrustWalk {
+    pub(super) const fn new(old: &OldFacts) -> Self {
+        Self {
+            counted: old.counted,
+            paid_minor: old.paid_minor,
+            paid_days: old.paid_days as usize,
+            day: Day(i32::MIN),
+            on_day: 0,
+            paid_on_day: false,
         }
     }
-    counts
+
+    pub(super) fn step(&mut self, fact: &Fact, calendar: &Calendar, policy: &TrustPolicy) {
+        let day = calendar.day(fact.at());
+        if day != self.day {
+            (self.day, self.on_day, self.paid_on_day) = (day, 0, false);
+        }
+        if fact.kind() != FactKind::Completed {
+            return;
+        }
+        self.paid_minor = self.paid_minor.saturating_add(fact.paid());
+        if fact.paid() > 0 && !self.paid_on_day {
+            self.paid_on_day = true;
+            self.paid_days += 1;
+        }
+        if fact.paid() >= policy.counted_from_minor && self.on_day < policy.counted_a_day {
+            self.on_day += 1;
+            self.counted += 1;
+        }
+    }
 }
 
 /// The formula. `capped`: a flag stands, or was confirmed less than 180 days ago.

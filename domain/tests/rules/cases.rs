@@ -79,7 +79,7 @@ fn released_cashback_is_clawed_back_from_the_lot_that_it_went_into() {
     let mut journal = with_card();
     journal.run(time(1, 60), &say::placed("A", time(1, 60), &[say::piece("tv", 300_000_000)])).unwrap();
     journal.run(time(1, 61), &say::completed("A", time(1, 61), 300_000_000)).unwrap();
-    let entry = journal.state.ledger.reviews[0].entry.clone();
+    let entry = journal.state.ledger.reviews.iter().next().unwrap().entry.clone();
     // 100 points that expire on day 366, 50 that expire with what A's cashback would have been, on day 367.
     journal.run(time(1, 62), &say::adjust(100)).unwrap();
     journal.run(time(2, 60), &say::adjust(50)).unwrap();

@@ -151,7 +151,7 @@ proptest! {
         }
         let ledger = journal.settled(say::time(4, 0)).ledger;
         prop_assert_eq!((ledger.balance, ledger.debt), (2000, 0));
-        prop_assert_eq!(journal.state.facts[0].paid(), 0);
+        prop_assert_eq!(journal.state.facts.first().unwrap().paid(), 0);
     }
 
     /// The order of lines in a request changes nothing.
@@ -213,7 +213,7 @@ proptest! {
                 journal.run(say::time(1, 90), &events[*i]).unwrap();
             }
             let state = journal.settled(say::time(3, 0));
-            let (ledger, fact) = (state.ledger, state.facts[0]);
+            let (ledger, fact) = (state.ledger, *state.facts.first().unwrap());
             ends.push((ledger.balance, ledger.debt, ledger.lots, fact.paid(), state.standing.score, state.fact_time));
         }
         prop_assert_eq!(&ends[0], &ends[1]);

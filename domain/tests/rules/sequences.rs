@@ -224,7 +224,8 @@ impl Run {
             Op::Review(release) => state
                 .ledger
                 .reviews
-                .first()
+                .iter()
+                .next()
                 .map(|review| Command::DecideReview {
                     entry: review.entry.clone(),
                     release: *release,

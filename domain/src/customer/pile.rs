@@ -1,0 +1,195 @@
+//! A list that may grow long and is copied with every decision: cashback of a day without limits that waits for its
+//! midnight, earnings under review that nobody decides.
+//!
+//! Its latest items stand by themselves; the earlier ones are laid together in blocks that all copies share, each block
+//! longer than the next, so that there are few. Below [`OPEN`] items it is a plain list.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
+use thin_vec::ThinVec;
+
+use crate::time::Day;
+
+/// So many items stand by themselves before the first are laid together.
+const OPEN: usize = 32;
+/// So many are.
+const TOGETHER: usize = 16;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Pile<T>(ThinVec<Piece<T>>);
+
+/// A block is a pointer, which fits into an item's place.
+#[derive(Clone)]
+enum Piece<T> {
+    One(T),
+    /// Before every `One`; never empty.
+    Block(Arc<Block<T>>),
+}
+
+#[derive(Clone)]
+struct Block<T> {
+    items: VecDeque<T>,
+    soonest: OnceLock<Option<Day>>,
+}
+
+/// What has a day on which it falls due.
+pub trait Due {
+    /// The day.
+    fn due(&self) -> Day;
+}
+
+impl<T> Piece<T> {
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        let (ones, more) = match self {
+            Self::One(item) => (std::slice::from_ref(item), &[][..]),
+            Self::Block(block) => block.items.as_slices(),
+        };
+        ones.iter().chain(more)
+    }
+}
+
+impl<T> Pile<T> {
+    /// All items, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flat_map(Piece::iter)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|piece| if let Piece::Block(block) = piece { block.items.len() } else { 1 }).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Room for so many items is taken.
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+            + self
+                .0
+                .iter()
+                .map(|piece| if let Piece::Block(block) = piece { block.items.capacity() } else { 0 })
+                .sum::<usize>()
+    }
+
+    /// The first day on which something falls due.
+    #[must_use]
+    pub fn soonest(&self) -> Option<Day>
+    where
+        T: Due,
+    {
+        let day = |piece: &Piece<T>| match piece {
+            Piece::One(item) => Some(item.due()),
+            Piece::Block(block) => *block.soonest.get_or_init(|| block.items.iter().map(Due::due).min()),
+        };
+        self.0.iter().filter_map(day).min()
+    }
+}
+
+impl<T: Clone> Pile<T> {
+    /// Puts an item behind the others.
+    pub fn push(&mut self, item: T) {
+        self.0.push(Piece::One(item));
+        let blocks = self.0.iter().take_while(|piece| matches!(piece, Piece::Block(_))).count();
+        if self.0.len() - blocks > OPEN {
+            self.lay_together(blocks);
+        }
+    }
+
+    fn lay_together(&mut self, mut blocks: usize) {
+        let ones = self.0.drain(blocks..blocks + TOGETHER);
+        let mut items: VecDeque<T> =
+            ones.filter_map(|piece| if let Piece::One(item) = piece { Some(item) } else { None }).collect();
+        // With a block that is not longer, and so on: a thousand items are seven blocks at most.
+        while let Some(Piece::Block(last)) = blocks.checked_sub(1).and_then(|last| self.0.get(last))
+            && last.items.len() <= items.len()
+        {
+            let mut longer = last.items.clone();
+            longer.append(&mut items);
+            items = longer;
+            blocks -= 1;
+            self.0.remove(blocks);
+        }
+        self.0.insert(blocks, Piece::Block(Arc::new(Block { items, soonest: OnceLock::new() })));
+    }
+
+    /// Changes the first item that `is` wanted; it goes where `stays` says that it does not stay.
+    pub fn change(&mut self, is: impl Fn(&T) -> bool, stays: impl FnOnce(&mut T) -> bool) {
+        let Some((place, within)) =
+            self.0.iter().enumerate().find_map(|(place, piece)| Some((place, piece.iter().position(&is)?)))
+        else {
+            return;
+        };
+        let is_gone = match &mut self.0[place] {
+            Piece::One(item) => !stays(item),
+            Piece::Block(block) => {
+                let block = Arc::make_mut(block);
+                block.soonest = OnceLock::new();
+                if block.items.get_mut(within).is_some_and(|item| !stays(item)) {
+                    block.items.remove(within);
+                }
+                block.items.is_empty()
+            }
+        };
+        if is_gone {
+            self.0.remove(place);
+        }
+        if self.0.is_empty() {
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
+impl<T> Default for Pile<T> {
+    fn default() -> Self {
+        Self(ThinVec::new())
+    }
+}
+
+impl<T: Clone> FromIterator<T> for Pile<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let mut pile = Self::default();
+        items.into_iter().for_each(|item| pile.push(item));
+        pile
+    }
+}
+
+/// How the items are laid makes no difference.
+impl<T: PartialEq> PartialEq for Pile<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<T: Eq> Eq for Pile<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for Pile<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// A plain list.
+impl<T: Serialize> Serialize for Pile<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.len()))?;
+        self.iter().try_for_each(|item| list.serialize_element(item))?;
+        list.end()
+    }
+}
+
+impl<'de, T: Clone + Deserialize<'de>> Deserialize<'de> for Pile<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ThinVec::<T>::deserialize(deserializer).map(|items| items.into_iter().collect())
+    }
+}
