@@ -5,21 +5,16 @@
 //! facts stand in one allocation that all copies of the state share, with notes on how far a walk has come at every
 //! [`STEP`]th of them.
 //!
-//! A note only remembers what the walk gives: it is made by whoever walks there first, holds for one policy and one
-//! calendar, goes where a fact before it changes, and is neither stored nor compared. What is asked here is a function
-//! of the facts and of the arguments, with notes or without. Copies are asked on several threads, so the notes stand
-//! behind a lock; nothing but walking happens while it is held.
+//! What is asked here is a function of the facts and of the arguments, with notes (see there) or without.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 use thin_vec::ThinVec;
 
 use super::{
     facts::{Fact, FactKind},
+    notes::{Notes, STEP, Seen, Walk},
     tier::{AsOf, TierBase, TierWalk},
     trust::{OldFacts, TrustWalk},
 };
@@ -29,8 +24,8 @@ use crate::time::{Calendar, Timestamp};
 /// has (facts are kept for some 800 days), for whom an allocation more would only be memory.
 const OPEN: usize = 160;
 
-/// Facts are laid away by so many, and a walk is noted at each so many.
-const STEP: usize = 32;
+/// Facts are laid away by so many: each time the allocation is made anew.
+const AT_ONCE: usize = 2 * STEP;
 
 /// The latest are not laid away: an event that is a little late finds its place among them.
 const KEPT: usize = 16;
@@ -66,128 +61,8 @@ pub(super) struct Laid {
     tags: Vec<u16>,
     /// Where the orders stand that count against trust, in order.
     cancelled: Vec<usize>,
-    tier: Notes<TierWalk>,
-    trust: Notes<TrustWalk>,
-}
-
-/// A walk over facts in their order; its value after some of them is all that the next one needs.
-pub(super) trait Walk: Copy {
-    /// What it goes by.
-    type Policy: Clone + PartialEq;
-
-    /// Before the first fact.
-    fn begin(aged: &Aged) -> Self;
-
-    /// The `i`th fact.
-    fn take(&mut self, i: usize, fact: &Fact, facts: Seen<'_>, calendar: &Calendar, policy: &Self::Policy);
-
-    /// Where its notes stand.
-    fn notes(laid: &Laid) -> &Notes<Self>;
-}
-
-impl Walk for TierWalk {
-    type Policy = crate::policy::LoyaltyPolicy;
-
-    fn begin(aged: &Aged) -> Self {
-        Self::new(&aged.0)
-    }
-
-    fn take(&mut self, i: usize, fact: &Fact, facts: Seen<'_>, calendar: &Calendar, policy: &Self::Policy) {
-        self.step(i, fact, facts, calendar, policy);
-    }
-
-    fn notes(laid: &Laid) -> &Notes<Self> {
-        &laid.tier
-    }
-}
-
-impl Walk for TrustWalk {
-    type Policy = crate::policy::TrustPolicy;
-
-    fn begin(aged: &Aged) -> Self {
-        Self::new(&aged.1)
-    }
-
-    fn take(&mut self, _: usize, fact: &Fact, _: Seen<'_>, calendar: &Calendar, policy: &Self::Policy) {
-        self.step(fact, calendar, policy);
-    }
-
-    fn notes(laid: &Laid) -> &Notes<Self> {
-        &laid.trust
-    }
-}
-
-/// The facts that a walk sees, by place.
-#[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
-    laid: &'a [Fact],
-    recent: &'a [Fact],
-    without: Option<usize>,
-}
-
-impl Seen<'_> {
-    /// The `i`th fact, unless it is left out.
-    pub fn get(&self, i: usize) -> Option<&Fact> {
-        if self.without == Some(i) {
-            return None;
-        }
-        if i < self.laid.len() { self.laid.get(i) } else { self.recent.get(i - self.laid.len()) }
-    }
-}
-
-/// The walk after each [`STEP`] of the facts laid away, as far as somebody walked.
-pub(super) struct Notes<W: Walk>(Mutex<Option<Noted<W>>>);
-
-#[derive(Clone)]
-struct Noted<W: Walk> {
-    policy: W::Policy,
-    calendar: Calendar,
-    walks: Vec<W>,
-}
-
-impl<W: Walk> Notes<W> {
-    /// A walk is pushed whole or not at all: what a panic left is sound.
-    fn lock(&self) -> MutexGuard<'_, Option<Noted<W>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The walk after the first `steps` of the facts.
-    fn after(&self, steps: usize, begin: W, facts: Seen<'_>, calendar: &Calendar, policy: &W::Policy) -> W {
-        let mut noted = self.lock();
-        if noted.as_ref().is_none_or(|noted| noted.policy != *policy || noted.calendar != *calendar) {
-            *noted = None;
-        }
-        let walks = &mut noted
-            .get_or_insert_with(|| Noted { policy: policy.clone(), calendar: calendar.clone(), walks: Vec::new() })
-            .walks;
-        let mut walk = walks.last().copied().unwrap_or(begin);
-        for step in walks.len()..steps {
-            for i in step * STEP..(step + 1) * STEP {
-                facts.get(i).into_iter().for_each(|fact| walk.take(i, fact, facts, calendar, policy));
-            }
-            walks.push(walk);
-        }
-        steps.checked_sub(1).and_then(|last| walks.get(last)).copied().unwrap_or(begin)
-    }
-
-    /// The fact at `place` is another: no walk past it is known.
-    fn forget_from(&mut self, place: usize) {
-        if let Some(noted) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            noted.walks.truncate(place / STEP);
-        }
-    }
-}
-
-impl<W: Walk> Default for Notes<W> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<W: Walk> Clone for Notes<W> {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(self.lock().clone()))
-    }
+    pub(super) tier: Notes<TierWalk>,
+    pub(super) trust: Notes<TrustWalk>,
 }
 
 const fn tag(key: u64) -> u16 {
@@ -395,7 +270,7 @@ impl Facts {
 
     /// Lays the earlier of the recent facts away, once they are many.
     fn lay_away(&mut self) {
-        let most = if self.laid().is_some() { KEPT + STEP } else { OPEN };
+        let most = if self.laid().is_some() { KEPT + AT_ONCE } else { OPEN };
         if self.recent.len() > most {
             let going = (self.recent.len() - KEPT) / STEP * STEP;
             let laid = Arc::make_mut(self.older.get_or_insert_default().laid.get_or_insert_default());
@@ -453,5 +328,159 @@ impl Eq for Facts {}
 impl fmt::Debug for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Facts").field("aged", &self.aged()).field("facts", &self.iter().collect::<Vec<_>>()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        customer::{
+            tier::{TierState, tier_at},
+            trust::count,
+        },
+        policy::{Policy, Tier},
+        time::Day,
+    };
+
+    const FIRST: i32 = 20_458;
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        /// Hours since the last, days late, what of the kinds, money.
+        End(i64, i64, u8, i64),
+        Amend(usize, i64),
+        /// At so many days from the last, without one, by the other policy.
+        Ask(i64, Option<usize>, bool),
+        /// A copy is kept, to be asked when the other has changed.
+        Keep,
+        /// What is older than so many days goes.
+        Age(i64, i64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let late = prop_oneof![9 => Just(0_i64), 1 => 0_i64..400];
+        let paid = prop_oneof![Just(0_i64), Just(99_999), Just(100_000), 100_000_i64..3_000_000];
+        let days = prop_oneof![6 => 0_i64..3, 1 => -300_i64..0, 1 => 0_i64..900];
+        let without = prop::option::weighted(0.3, any::<prop::sample::Index>().prop_map(|i| i.index(100_000)));
+        prop_oneof![
+            60 => (0_i64..40, late, 0_u8..10, paid.clone()).prop_map(|(a, b, c, d)| Op::End(a, b, c, d)),
+            3 => (0_usize..100_000, paid).prop_map(|(i, paid)| Op::Amend(i, paid)),
+            6 => (days, without, any::<bool>()).prop_map(|(a, b, c)| Op::Ask(a, b, c)),
+            1 => Just(Op::Keep),
+            1 => (300_i64..800, 0_i64..50).prop_map(|(days, old)| Op::Age(days, old)),
+        ]
+    }
+
+    /// The same facts, none laid away: every walk over them begins at the first.
+    fn plain(aged: Option<Aged>, facts: &[Fact]) -> Facts {
+        let mut plain = Facts { recent: facts.iter().copied().collect(), older: None };
+        aged.into_iter().for_each(|aged| plain.set_aged(aged));
+        plain
+    }
+
+    fn policies() -> [(Policy, Calendar); 2] {
+        let mut other = Policy { time_zone: "Europe/Berlin".to_owned(), ..Policy::default() };
+        other.loyalty.tier_from_minor = [0, 2_000_000, 4_000_000, 9_000_000];
+        (other.loyalty.tier_window_days, other.loyalty.tier_hold_days) = (20, 30);
+        (other.trust.counted_from_minor, other.trust.counted_a_day, other.trust.window_days) = (50_000, 1, 40);
+        [Policy::default(), other].map(|policy| {
+            let calendar = policy.calendar().unwrap();
+            (policy, calendar)
+        })
+    }
+
+    /// Asks both, which have to say the same.
+    fn same(facts: &Facts, plain: &Facts, as_of: AsOf, (policy, calendar): &(Policy, Calendar)) {
+        let tier = |facts| tier_at(facts, as_of, calendar, &policy.loyalty);
+        let counts = |facts| count(facts, as_of, calendar, &policy.trust);
+        assert_eq!((tier(facts), counts(facts)), (tier(plain), counts(plain)), "{as_of:?}");
+    }
+
+    proptest! {
+        /// Late facts, returns, forgotten facts, two policies in turn, copies that part: what is laid away and noted says
+        /// what a walk over all facts says.
+        #[test]
+        fn what_is_laid_away_says_what_a_walk_over_all_facts_says(ops in prop::collection::vec(op(), 1..600)) {
+            let policies = policies();
+            let (mut facts, mut known, mut aged) = (Facts::default(), Vec::<Fact>::new(), None);
+            let mut clock = policies[0].1.start(Day(FIRST));
+            let mut copies = Vec::new();
+            for (n, op) in (0_u64..).zip(&ops) {
+                match op {
+                    Op::End(hours, late, kind, paid) => {
+                        clock = clock.plus_seconds(hours * 3600);
+                        let kind = match kind {
+                            0 => FactKind::Cancelled,
+                            1 => FactKind::CancelledAfterPicking,
+                            _ => FactKind::Completed,
+                        };
+                        // Keys of one tag, so that a search meets others of it.
+                        let fact = Fact::new(n << 20 | n % 3, clock.plus_seconds(-late * 86_400), *paid, n, kind);
+                        facts.insert(fact);
+                        known.insert(known.partition_point(|k| k.at() <= fact.at()), fact);
+                    }
+                    Op::Amend(i, paid) if !known.is_empty() => {
+                        let i = i % known.len();
+                        known[i].update(*paid, n);
+                        facts.amend(known[i].key(), *paid, n);
+                    }
+                    Op::Ask(days, without, other) => {
+                        let without = without.filter(|_| !known.is_empty()).map(|i| known[i % known.len()].key());
+                        let rest: Vec<Fact> = known.iter().filter(|fact| Some(fact.key()) != without).copied().collect();
+                        let as_of = AsOf { at: clock.plus_seconds(days * 86_400), without };
+                        same(&facts, &plain(aged, &rest), as_of, &policies[usize::from(*other)]);
+                    }
+                    Op::Keep => copies.push((facts.clone(), plain(aged, &known))),
+                    Op::Age(days, old) => {
+                        let before = clock.plus_seconds(-days * 86_400);
+                        let day = policies[0].1.day(before).plus(200);
+                        let state = TierState { tier: Tier::Silver, reached: day.plus(-100), grace_from: None };
+                        let old = OldFacts { counted: *old, paid_minor: old * 100_000, paid_days: 7 };
+                        aged = Some((TierBase { day, state }, old));
+                        facts.age(before, (TierBase { day, state }, old));
+                        known.retain(|fact| fact.at() >= before);
+                    }
+                    Op::Amend(..) => {}
+                }
+            }
+            copies.push((facts, plain(aged, &known)));
+            for (facts, plain) in &copies {
+                for days in [-100, 0, 400] {
+                    policies.iter().for_each(|p| same(facts, plain, AsOf::new(clock.plus_seconds(days * 86_400)), p));
+                }
+                prop_assert_eq!(facts, plain);
+                prop_assert!(facts.laid().is_none_or(|laid| laid.facts.len() % STEP == 0) && plain.laid().is_none());
+                let late = |fact: &&Fact| fact.kind() == FactKind::CancelledAfterPicking;
+                prop_assert!(facts.cancelled_after_picking().eq(plain.iter().filter(late)));
+                for fact in plain.iter() {
+                    prop_assert_eq!(facts.find(fact.key()), Some(fact));
+                }
+                prop_assert_eq!(facts.find(u64::MAX), None);
+                let stored = rmp_serde::to_vec(facts).unwrap();
+                prop_assert_eq!(&stored, &rmp_serde::to_vec(&plain.recent).unwrap(), "one list");
+                let mut read: Facts = rmp_serde::from_slice(&stored).unwrap();
+                plain.aged().into_iter().for_each(|aged| read.set_aged(aged));
+                prop_assert_eq!(&read, facts);
+            }
+        }
+    }
+
+    #[test]
+    fn most_customers_have_one_list_of_their_own_facts_and_thousands_are_shared() {
+        let fact =
+            |i: i64| Fact::new(i.unsigned_abs(), Timestamp::from_seconds(1_800_000_000 + i), 1, 1, FactKind::Completed);
+        let mut facts: Facts = (0..160).map(fact).collect();
+        assert!(facts.older.is_none());
+        assert_eq!(size_of::<Facts>(), 16);
+        // What an aged customer had before.
+        assert_eq!(size_of::<Older>(), size_of::<Aged>());
+        (160..5000).for_each(|i| facts.insert(fact(i)));
+        let copy = facts.clone();
+        assert!(std::ptr::eq(copy.laid().unwrap(), facts.laid().unwrap()));
+        assert!(facts.recent.len() <= KEPT + AT_ONCE);
+        assert!(facts.weight() < 5000 * (20 + 2 + 4));
     }
 }

@@ -24,6 +24,7 @@ mod draft;
 mod earn;
 mod flags;
 mod holds;
+mod notes;
 mod orders;
 mod returns;
 mod settle;

@@ -193,3 +193,80 @@ impl<'de, T: Clone + Deserialize<'de>> Deserialize<'de> for Pile<T> {
         ThinVec::<T>::deserialize(deserializer).map(|items| items.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Due for (u32, i32) {
+        fn due(&self) -> Day {
+            Day(self.1)
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Op {
+        Push(i32),
+        Change(usize, bool),
+        Keep,
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_what_a_plain_list_is(
+            ops in prop::collection::vec(
+                prop_oneof![
+                    12 => (0..9).prop_map(Op::Push),
+                    4 => (0_usize..1000, any::<bool>()).prop_map(|(i, stays)| Op::Change(i, stays)),
+                    4 => (0_usize..3, Just(false)).prop_map(|(i, stays)| Op::Change(i, stays)),
+                    1 => Just(Op::Keep),
+                ],
+                0..400,
+            ),
+        ) {
+            let (mut pile, mut plain) = (Pile::default(), Vec::new());
+            let mut copies = Vec::new();
+            for (n, op) in (0_u32..).zip(ops) {
+                match op {
+                    Op::Push(day) => {
+                        pile.push((n, day));
+                        plain.push((n, day));
+                    }
+                    Op::Change(i, stays) if i < plain.len() => {
+                        let (id, _) = plain[i];
+                        plain[i].1 += 1;
+                        if !stays {
+                            plain.remove(i);
+                        }
+                        pile.change(|item| item.0 == id, |item| { item.1 += 1; stays });
+                    }
+                    Op::Change(..) => pile.change(|item| item.0 == u32::MAX, |_| unreachable!()),
+                    Op::Keep => copies.push((pile.clone(), plain.clone())),
+                }
+                prop_assert_eq!(pile.soonest(), plain.iter().map(Due::due).min());
+            }
+            copies.push((pile, plain));
+            for (pile, plain) in copies {
+                prop_assert!(pile.iter().eq(&plain));
+                prop_assert_eq!((pile.len(), pile.is_empty()), (plain.len(), plain.is_empty()));
+                let stored = rmp_serde::to_vec(&pile).unwrap();
+                prop_assert_eq!(&stored, &rmp_serde::to_vec(&plain).unwrap());
+                prop_assert_eq!(rmp_serde::from_slice::<Pile<(u32, i32)>>(&stored).unwrap(), pile);
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_are_a_plain_list_and_thousands_are_few_pieces() {
+        use crate::customer::ledger::{Pending, UnderReview};
+        assert_eq!(size_of::<Piece<Pending>>(), size_of::<Pending>());
+        assert_eq!(size_of::<Piece<UnderReview>>(), size_of::<UnderReview>());
+        let mut pile: Pile<(u32, i32)> = (0..32).map(|n| (n, 1)).collect();
+        assert!(pile.0.iter().all(|piece| matches!(piece, Piece::One(_))));
+        (32..5000).for_each(|n| pile.push((n, 1)));
+        assert!(pile.0.len() <= OPEN + 9, "{}", pile.0.len());
+        assert!(pile.capacity() < 5000 * 3 / 2, "{}", pile.capacity());
+    }
+}

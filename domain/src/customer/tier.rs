@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     facts::Fact,
-    history::{Facts, Seen},
+    history::{Aged, Facts, Laid},
+    notes::{Notes, Seen, Walk},
 };
 use crate::{
     policy::{LoyaltyPolicy, Tier},
@@ -97,13 +98,14 @@ pub(super) struct TierWalk {
     sum: i64,
 }
 
-impl TierWalk {
-    pub(super) const fn new(base: &TierBase) -> Self {
+impl Walk for TierWalk {
+    type Policy = LoyaltyPolicy;
+
+    fn begin((base, _): &Aged) -> Self {
         Self { state: base.state, base: base.day, next_midnight: base.day.plus(1), from: 0, until: 0, sum: 0 }
     }
 
-    /// The fact at place `i`.
-    pub(super) fn step(&mut self, i: usize, fact: &Fact, seen: Seen<'_>, calendar: &Calendar, policy: &LoyaltyPolicy) {
+    fn take(&mut self, i: usize, fact: &Fact, seen: Seen<'_>, calendar: &Calendar, policy: &LoyaltyPolicy) {
         let (day, base) = (calendar.day(fact.at()), self.base);
         let mut step = Step { walk: self, seen, calendar, policy };
         if day < base {
@@ -112,6 +114,10 @@ impl TierWalk {
             step.midnights_until(day);
             step.pay(i, day, fact.paid());
         }
+    }
+
+    fn notes(laid: &Laid) -> &Notes<Self> {
+        &laid.tier
     }
 }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     facts::{Fact, FactKind},
-    history::Facts,
+    history::{Aged, Facts, Laid},
+    notes::{Notes, Seen, Walk},
     read::Band,
     tier::AsOf,
 };
@@ -90,8 +91,10 @@ pub(super) struct TrustWalk {
     paid_on_day: bool,
 }
 
-impl TrustWalk {
-    pub(super) const fn new(old: &OldFacts) -> Self {
+impl Walk for TrustWalk {
+    type Policy = TrustPolicy;
+
+    fn begin((_, old): &Aged) -> Self {
         Self {
             counted: old.counted,
             paid_minor: old.paid_minor,
@@ -102,7 +105,7 @@ impl TrustWalk {
         }
     }
 
-    pub(super) fn step(&mut self, fact: &Fact, calendar: &Calendar, policy: &TrustPolicy) {
+    fn take(&mut self, _: usize, fact: &Fact, _: Seen<'_>, calendar: &Calendar, policy: &TrustPolicy) {
         let day = calendar.day(fact.at());
         if day != self.day {
             (self.day, self.on_day, self.paid_on_day) = (day, 0, false);
@@ -119,6 +122,10 @@ impl TrustWalk {
             self.on_day += 1;
             self.counted += 1;
         }
+    }
+
+    fn notes(laid: &Laid) -> &Notes<Self> {
+        &laid.trust
     }
 }
 
