@@ -38,7 +38,10 @@ use crate::{
     clock::Stopwatch,
     config::Config,
     flags::ConfiguredFlags,
-    http::limits::{Limits, ScanCounter, TerminalGuard},
+    http::{
+        limits::{Limits, ScanCounter, TerminalGuard},
+        watch::Watch,
+    },
     ring::{self, RingError},
 };
 
@@ -79,6 +82,8 @@ pub struct App {
     pub terminals: TerminalGuard,
     /// Scans per customer and day.
     pub scans: ScanCounter,
+    /// What is counted for signals alone.
+    pub watch: Watch,
     /// Whose card has a barcode, as far as was asked: a till scans the same customers again and again. What is found
     /// here is held against the customer's own state, so a card that was reissued is not found by its old barcode.
     pub barcodes: Cache<Barcode, CustomerId>,
@@ -223,6 +228,7 @@ impl App {
             limits: Limits::new(&config.limits),
             terminals: TerminalGuard::default(),
             scans: ScanCounter::default(),
+            watch: Watch::default(),
             barcodes: Cache::new(BARCODES_CACHED),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),

@@ -143,11 +143,24 @@ pub struct LimitPolicy {
     pub points_burned: i64,
     /// Scans of one card's QR a day (kept in memory).
     pub scans: i64,
+    /// Scans of one card at one terminal on one day, by QR or barcode, from which they are signalled (kept in memory);
+    /// 0: never.
+    pub terminal_scans: i64,
+    /// Orders of one customer completed at one shop in one week (ISO), from which they are signalled (kept in memory);
+    /// 0: never.
+    pub shop_orders: i64,
 }
 
 impl Default for LimitPolicy {
     fn default() -> Self {
-        Self { cashback_operations: 5, points_earned: 20_000, points_burned: 50_000, scans: 50 }
+        Self {
+            cashback_operations: 5,
+            points_earned: 20_000,
+            points_burned: 50_000,
+            scans: 50,
+            terminal_scans: 10,
+            shop_orders: 15,
+        }
     }
 }
 
@@ -342,6 +355,8 @@ impl Policy {
             ("limits.points_earned", limits.points_earned),
             ("limits.points_burned", limits.points_burned),
             ("limits.scans", limits.scans),
+            ("limits.terminal_scans", limits.terminal_scans),
+            ("limits.shop_orders", limits.shop_orders),
             ("checkout.late_capture_hours", checkout.late_capture_hours),
             ("orders.ahead_s", self.orders.ahead_s),
             ("orders.offline_code_hours", self.orders.offline_code_hours),

@@ -20,6 +20,7 @@ pub mod problem;
 pub mod respond;
 pub mod routes;
 pub mod server;
+pub mod watch;
 
 use actix_web::web::ServiceConfig;
 

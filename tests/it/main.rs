@@ -25,5 +25,6 @@ mod qr;
 mod returns;
 mod routes;
 mod scan;
+mod signals;
 mod trust;
 mod views;

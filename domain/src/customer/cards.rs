@@ -108,6 +108,7 @@ impl Command {
             Self::Hold(_) => "hold",
             Self::Capture { .. } => "capture",
             Self::Release { .. } => "release",
+            Self::Signal { .. } => "signal",
             Self::Wake => "wake",
         }
     }

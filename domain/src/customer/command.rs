@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     card::Barcode,
     checkout::{Cart, LineQuantity, Quote, Uncovered},
-    customer::read::{CardView, FlagView, HoldView},
-    ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, ShopId},
+    customer::read::{CardView, FlagView, HoldView, SignalKind},
+    ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, OrderKey, ShopId},
     order_event::OrderEvent,
     qr::Step,
     time::Timestamp,
@@ -97,6 +97,17 @@ pub enum Command {
     Release {
         /// Which.
         hold_id: HoldId,
+    },
+    /// Something that the edge counted looks like fraud or a mistake. For people to look at: it changes nothing else.
+    Signal {
+        /// What.
+        kind: SignalKind,
+        /// Where.
+        shop_id: Option<ShopId>,
+        /// By which order.
+        order: Option<OrderKey>,
+        /// With the numbers.
+        detail: String,
     },
     /// A timer fired: do what is due.
     Wake,
@@ -191,4 +202,6 @@ pub enum Reply {
     Released(HoldView),
     /// What was due is done.
     Woken,
+    /// The signal is listed.
+    Noted,
 }

@@ -126,8 +126,7 @@ fn book_cashback(draft: &mut Draft<'_>, record: &Record, as_of: AsOf, decided: T
 }
 
 /// Whether a step from `before` to `after` passes half of `limit`: the soft limit, said once.
-#[must_use]
-pub const fn passes_half(before: i64, after: i64, limit: i64) -> bool {
+pub(super) const fn passes_half(before: i64, after: i64, limit: i64) -> bool {
     before <= limit / 2 && after > limit / 2
 }
 

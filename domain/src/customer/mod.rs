@@ -39,7 +39,6 @@ use thin_vec::ThinVec;
 
 pub use self::{
     command::{CardChange, Command, HoldRequest, Reply},
-    earn::passes_half,
     event::Event,
     settle::Due,
 };
@@ -199,6 +198,10 @@ fn decide(
             holds::capture(&mut draft, hold_id, order_id, lines.as_deref())
         }
         Command::Release { hold_id } => holds::release(&mut draft, hold_id),
+        Command::Signal { kind, shop_id, order, detail } => {
+            draft.signal(*kind, now, shop_id.as_ref(), order.as_ref(), detail);
+            Ok(Reply::Noted)
+        }
         Command::Wake => {
             settle::settle(&mut draft, now);
             Ok(Reply::Woken)

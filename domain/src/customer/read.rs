@@ -345,11 +345,19 @@ pub enum SignalKind {
     CaptureUncovered,
     /// An event that was kept until it could take effect turned out impossible.
     KeptEventRefused,
+    /// More than half of the day's scans of a card's QR code.
+    Scans,
+    /// One card was scanned often at one terminal on one day.
+    TerminalScans,
+    /// One customer's orders were often completed at one shop in one week.
+    ShopOrders,
+    /// An order of another customer was sent for this one.
+    OrderOfTwoCustomers,
 }
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::CashbackOperations,
         Self::PointsEarned,
         Self::PointsBurned,
@@ -357,6 +365,10 @@ impl SignalKind {
         Self::WeightOff,
         Self::CaptureUncovered,
         Self::KeptEventRefused,
+        Self::Scans,
+        Self::TerminalScans,
+        Self::ShopOrders,
+        Self::OrderOfTwoCustomers,
     ];
 
     /// The kind's name in lists and metrics.
@@ -370,6 +382,10 @@ impl SignalKind {
             Self::WeightOff => "weight_off",
             Self::CaptureUncovered => "capture_uncovered",
             Self::KeptEventRefused => "kept_event_refused",
+            Self::Scans => "scans",
+            Self::TerminalScans => "terminal_scans",
+            Self::ShopOrders => "shop_orders",
+            Self::OrderOfTwoCustomers => "order_of_two_customers",
         }
     }
 }

@@ -305,7 +305,7 @@ async fn prepare(app: &App, who: &Principal, body: CheckoutBody) -> Result<Asked
             return Err(Problem::new(Code::InvalidField, "customer_id, code: one of the two, not both"));
         }
         (None, Some(text)) => {
-            let (code, id) = pos::identify(app, pos::terminal(who)?, text).await?;
+            let (code, id) = pos::identify(app, who, text).await?;
             (Some(id), Some(code))
         }
         (Some(id), None) => (Some(id.clone()), None),

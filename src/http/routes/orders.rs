@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, http::StatusCode, web::Data};
 use adal_actors::{AskError, CommandId, Request};
 use adal_domain::{
     checkout::LineQuantity,
-    customer::{Command, Customer, Reply},
+    customer::{Command, Customer, Reply, read::SignalKind},
     errors::Code,
     ids::{CustomerId, EventId, OrderId, OrderKey, ShopId},
     line::Line,
@@ -32,6 +32,7 @@ use crate::{
         extract::{Body, Principal, Role},
         problem::Problem,
         respond::reply,
+        watch::{self, Sight, is_told},
     },
 };
 
@@ -272,18 +273,22 @@ fn event_id(event: &Value) -> Option<String> {
 /// Reads, authorises and sends the events: those of one customer in their order, customers side by side.
 async fn take(app: &App, who: &Principal, events: Vec<Value>) -> Result<Vec<Fate>, Problem> {
     let mut fates: Vec<Option<Fate>> = events.iter().map(|_| None).collect();
-    let mut by_customer: HashMap<CustomerId, Vec<(usize, Request<Customer>)>> = HashMap::new();
+    let mut by_customer: HashMap<CustomerId, Vec<Prepared>> = HashMap::new();
     for (index, event) in events.into_iter().enumerate() {
-        match prepare(app, who, event).await {
-            Ok((customer, request)) => by_customer.entry(customer).or_default().push((index, request)),
+        match prepare(app, who, index, event).await {
+            Ok((customer, event)) => by_customer.entry(customer).or_default().push(event),
             Err(problem) if problem.code().status() >= 429 => return Err(problem),
             Err(problem) => fates[index] = Some(Err(problem)),
         }
     }
-    let asked = stream::iter(by_customer).map(|(customer, requests)| async move {
-        let (indexes, requests): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+    let asked = stream::iter(by_customer).map(|(customer, events)| async move {
+        let (places, requests): (Vec<_>, Vec<_>) = events.into_iter().map(|event| (event.place, event.request)).unzip();
         let answers = app.customers.ask_many(customer.as_str(), requests).await;
-        decided(indexes, answers)
+        let fates = decided(places.iter().map(|place| place.index).collect(), answers)?;
+        for (place, (_, fate)) in places.iter().zip(&fates) {
+            count_completed(app, &customer, place, fate);
+        }
+        Ok::<_, Problem>(fates)
     });
     let decided: Vec<Vec<(usize, Fate)>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
     for (index, fate) in decided.into_iter().flatten() {
@@ -291,6 +296,39 @@ async fn take(app: &App, who: &Principal, events: Vec<Value>) -> Result<Vec<Fate
     }
     let missing = || Problem::internal("an event has no fate");
     fates.into_iter().map(|fate| fate.ok_or_else(missing)).collect()
+}
+
+/// An event on its way to its customer.
+struct Prepared {
+    place: Place,
+    request: Request<Customer>,
+}
+
+/// What of an event is needed when its answer is there.
+struct Place {
+    /// In the list.
+    index: usize,
+    order: OrderKey,
+    /// When it says that the order was completed.
+    completed: Option<Timestamp>,
+}
+
+/// A pair of customer and shop that meets often in one week is a signal. An order counts once, in its own week, when its
+/// completion is taken.
+fn count_completed(app: &App, customer: &CustomerId, place: &Place, fate: &Fate) {
+    let (Some(at), Ok(Taken { changed: true, replayed: false })) = (place.completed, fate) else { return };
+    let inforce = app.policy.load();
+    let often = inforce.policy.limits.shop_orders;
+    if often == 0 {
+        return;
+    }
+    let shop = &place.order.shop_id;
+    let count = app.watch.completed(customer, shop, inforce.calendar.day(at));
+    if is_told(count, often) {
+        let (shop_id, order) = (Some(shop.clone()), Some(place.order.clone()));
+        let detail = format!("{count} orders completed at this shop in one week");
+        watch::tell(app, customer, Sight { kind: SignalKind::ShopOrders, shop_id, order, detail });
+    }
 }
 
 type Answers = Result<Vec<Result<adal_actors::Answer<Customer>, AskError>>, AskError>;
@@ -328,7 +366,7 @@ fn fate(answer: adal_actors::Answer<Customer>) -> Fate {
 }
 
 /// An event as a command for its customer.
-async fn prepare(app: &App, who: &Principal, event: Value) -> Result<(CustomerId, Request<Customer>), Problem> {
+async fn prepare(app: &App, who: &Principal, index: usize, event: Value) -> Result<(CustomerId, Prepared), Problem> {
     let print = body::print("order event", "", &event);
     let (head, fact) = read(event)?;
     if who.role() == Some(Role::Pos) && who.shop() != Some(&head.order.shop_id) {
@@ -337,8 +375,10 @@ async fn prepare(app: &App, who: &Principal, event: Value) -> Result<(CustomerId
     let customer = whose(app, pos::terminal(who)?, &head).await?;
     let scope = format!("event:{}", head.order.shop_id);
     let id = Some(CommandId::of(&scope, head.event_id.as_str()));
+    let completed = matches!(fact, OrderFact::Completed { .. }).then_some(head.at);
+    let place = Place { index, order: head.order.clone(), completed };
     let command = Command::Order(OrderEvent { event_id: head.event_id, order: head.order, at: head.at, fact });
-    Ok((customer, Request { id, print, command }))
+    Ok((customer, Prepared { place, request: Request { id, print, command } }))
 }
 
 fn read(mut event: Value) -> Result<(Head, OrderFact), Problem> {

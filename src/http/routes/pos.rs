@@ -1,9 +1,9 @@
-//! A till scans a card. Nothing is written: what the till learns is sealed into `scan_id`.
+//! A till scans a card. Nothing is written (but a signal, where a card is scanned often): what the till learns is sealed into `scan_id`.
 
 use actix_web::{HttpRequest, http::StatusCode, web::Data};
 use adal_domain::{
     card::{Barcode, CardStatus},
-    customer::{passes_half, read::CardView},
+    customer::read::{CardView, SignalKind},
     errors::Code,
     ids::CustomerId,
     policy::Tier,
@@ -22,6 +22,7 @@ use crate::{
         extract::{Body, Principal, Role},
         problem::Problem,
         respond::reply,
+        watch::{self, Sight, is_told},
     },
 };
 
@@ -92,7 +93,7 @@ pub async fn scan(request: HttpRequest, who: Principal, app: Data<App>, body: Bo
     who.require(&[Role::Pos])?;
     let terminal = terminal(&who)?;
     let now = app.now();
-    let (code, id) = identify(&app, terminal, &body.value.code).await?;
+    let (code, id) = identify(&app, &who, &body.value.code).await?;
     let (customer, now) = (published(&app, &id).await?.0, now);
     let card = card_of(&app, &id, &customer.state, now.max(customer.at))?;
     if card.status == CardStatus::Closed {
@@ -126,7 +127,8 @@ pub(super) fn terminal(who: &Principal) -> Result<&str, Problem> {
 }
 
 /// Reads a code at a till: whose card it is. Counts wrong signatures per terminal and scans per customer.
-pub(super) async fn identify(app: &App, terminal: &str, text: &str) -> Result<(Scanned, CustomerId), Problem> {
+pub(super) async fn identify(app: &App, who: &Principal, text: &str) -> Result<(Scanned, CustomerId), Problem> {
+    let terminal = terminal(who)?;
     let now = app.now();
     app.terminals.check(terminal, now)?;
     let code = scanned::read(app, terminal, text, now)?;
@@ -136,14 +138,27 @@ pub(super) async fn identify(app: &App, terminal: &str, text: &str) -> Result<(S
         return Err(Problem::new(Code::QrExpired, detail));
     }
     let id = scanned::owner(app, code.barcode()).await?;
+    let day = inforce.calendar.day(now);
     if matches!(code, Scanned::Qr(_)) {
         let customer = app.customers.read(id.as_str()).await?;
         let limit = customer.state.scan_limit(&app.context(id.as_str()), now);
-        let scans = app.scans.count(&id, inforce.calendar.day(now), limit)?;
-        // A scan writes nothing, so this signal is in the metrics and the log alone.
-        if passes_half(scans - 1, scans, limit) {
-            metrics::counter!("adal_signals_total", "kind" => "scans").increment(1);
-            tracing::warn!(scans, limit, "a card is scanned often today");
+        let scans = app.scans.count(&id, day, limit)?;
+        // The soft limit is half.
+        if is_told(scans, limit / 2 + 1) {
+            let detail = format!("{scans} scans on one day, the limit is {limit}");
+            watch::tell(app, &id, Sight { kind: SignalKind::Scans, shop_id: who.shop().cloned(), order: None, detail });
+        }
+    }
+    let often = inforce.policy.limits.terminal_scans;
+    if often > 0 {
+        let scans = app.watch.scanned(&id, terminal, day);
+        if is_told(scans, often) {
+            let detail = format!("{scans} scans on one day at the terminal {terminal}");
+            watch::tell(
+                app,
+                &id,
+                Sight { kind: SignalKind::TerminalScans, shop_id: who.shop().cloned(), order: None, detail },
+            );
         }
     }
     Ok((code, id))

@@ -211,6 +211,20 @@ impl Server {
         scan["scan_id"].as_str().unwrap().to_owned()
     }
 
+    /// The signals of a kind, newest first, once there are `least`: some are written beside the request that gave cause.
+    pub fn signals(&self, kind: &str, least: usize) -> Vec<Value> {
+        let path = format!("/v1/signals?kind={kind}");
+        let mut items = Vec::new();
+        for _ in 0..1000 {
+            items = self.support().get(&path).ok(200).body["items"].as_array().unwrap().clone();
+            if items.len() >= least {
+                return items;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{least} signals of {kind} expected, there are {items:?}");
+    }
+
     /// Sends order events that must all be applied.
     pub fn orders(&self, events: &[Value]) {
         let answer = self.service().send("POST", "/v1/orders/events", &[], Some(&Value::Array(events.to_vec())));
