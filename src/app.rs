@@ -40,6 +40,7 @@ use crate::{
     flags::ConfiguredFlags,
     http::{
         limits::{Limits, ScanCounter, TerminalGuard},
+        owners::{self, Owners},
         watch::Watch,
     },
     ring::{self, RingError},
@@ -87,6 +88,8 @@ pub struct App {
     /// Whose card has a barcode, as far as was asked: a till scans the same customers again and again. What is found
     /// here is held against the customer's own state, so a card that was reissued is not found by its old barcode.
     pub barcodes: Cache<Barcode, CustomerId>,
+    /// Whose an order is, as far as was asked, and the orders whose first events are on their way.
+    pub owners: Owners,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -230,6 +233,7 @@ impl App {
             scans: ScanCounter::default(),
             watch: Watch::default(),
             barcodes: Cache::new(BARCODES_CACHED),
+            owners: Owners::default(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),
             config: Arc::new(config),
@@ -238,7 +242,7 @@ impl App {
         Ok(app)
     }
 
-    /// Starts the tasks that look at credentials and rate limits every few seconds. They hold the application weakly:
+    /// Starts the tasks that look at credentials, rate limits and unsettled orders every few seconds. They hold the application weakly:
     /// one that is dropped takes them along.
     fn watch(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
@@ -258,6 +262,7 @@ impl App {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 let Some(app) = weak.upgrade() else { return };
                 app.limits.forget_idle();
+                owners::settle(&app).await;
             }
         });
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits]);

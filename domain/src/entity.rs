@@ -115,11 +115,14 @@ pub enum View {
     ApprovalById,
     /// Signals: what looks like fraud or a mistake, by time; filtered by kind.
     Signal,
+    /// An order (`shop/order`) -> the customer whose it is, from the first event of it that was taken.
+    OrderOwner,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 4] = [Self::CardByBarcode, Self::HoldById, Self::ApprovalById, Self::Signal];
+    pub const ALL: [Self; 5] =
+        [Self::CardByBarcode, Self::HoldById, Self::ApprovalById, Self::Signal, Self::OrderOwner];
 
     /// The text under which rows of this view are stored.
     #[must_use]
@@ -129,6 +132,7 @@ impl View {
             Self::HoldById => "hold_by_id",
             Self::ApprovalById => "approval_by_id",
             Self::Signal => "signal",
+            Self::OrderOwner => "order_owner",
         }
     }
 }

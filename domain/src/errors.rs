@@ -87,6 +87,8 @@ error_codes! {
     OrderEnded = "order_ended", 409, "The order has ended already";
     /// The order was placed already, with other lines.
     OrderPlacedOtherwise = "order_placed_otherwise", 409, "The order was placed with other lines";
+    /// The order (shop_id, order_id) is another customer's: an event of it was taken for that one before.
+    OrderOfAnotherCustomer = "order_of_another_customer", 409, "The order is another customer's";
     /// The entry, flag or approval was decided already.
     AlreadyDecided = "already_decided", 409, "Already decided";
     /// The policy was changed since the revision named.

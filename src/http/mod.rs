@@ -16,6 +16,7 @@ pub mod edge;
 pub mod extract;
 pub mod limits;
 pub mod openapi;
+pub mod owners;
 pub mod problem;
 pub mod respond;
 pub mod routes;

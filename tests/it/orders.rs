@@ -343,3 +343,95 @@ fn tobacco_earns_nothing() {
     server.orders(&[placed("c1", "o1", &json!([smoke]), &at), completed("c1", "o1", 1_000_000, &at)]);
     assert_eq!(server.card("c1")["pending"], 0);
 }
+
+fn of_another(answer: &Answer) {
+    assert_eq!(answer.body["results"][0]["code"], "order_of_another_customer", "{}", answer.body);
+}
+
+#[test]
+fn an_order_of_one_customer_cannot_earn_for_another() {
+    let mut server = Server::start();
+    server.issue("a");
+    server.issue("b");
+    let at = server.clock.at(0);
+    server.orders(&bought("a", "o1", 1_000_000, &at));
+    let mut stolen = bought("b", "o1", 1_000_000, &at);
+    for (event, id) in stolen.iter_mut().zip(["e1", "e2"]) {
+        event["event_id"] = json!(id);
+    }
+    let refused = ("refused".to_owned(), "order_of_another_customer".to_owned());
+    for restarted in [false, true] {
+        let answer = send(&server.service(), &json!(stolen)).ok(200);
+        assert_eq!(outcomes(&answer), [refused.clone(), refused.clone()], "restarted: {restarted}");
+        assert!(!String::from_utf8_lossy(&answer.bytes).contains("\"a\""), "not told whose it is");
+        send(&server.service(), &stolen[0]).problem(422, "order_of_another_customer");
+        server.restart();
+    }
+    assert_eq!((&server.card("a")["pending"], &server.card("b")["pending"]), (&json!(100), &json!(0)));
+    assert_eq!(server.trust("b")["total_orders"], 0);
+    let signals = server.signals("order_of_two_customers", 1);
+    assert_eq!((&signals[0]["customer_id"], &signals[0]["order_id"]), (&json!("b"), &json!("o1")));
+    // The same order id at another shop is another order; and the first customer's order goes on.
+    let mut elsewhere = placed("b", "o1", &json!([piece("1", 1, 100)]), &at);
+    elsewhere["shop_id"] = json!("s2");
+    server.orders(&[elsewhere, crate::harness::returned("a", "o1", "r1", "1", 1, &at)]);
+}
+
+#[test]
+fn whatever_is_heard_of_an_order_first_says_whose_it_is() {
+    let mut server = Server::start();
+    let at = server.clock.at(0);
+    server.orders(&[
+        completed("a", "o1", 100, &at),
+        weighed("a", "o2", "1", 900, &at),
+        crate::harness::returned("a", "o3", "r3", "1", 1, &at),
+        cancelled("a", "o4", "shop", &at),
+    ]);
+    server.restart();
+    for order in ["o1", "o2", "o3", "o4"] {
+        of_another(&send(&server.service(), &json!([placed("b", order, &json!([piece("1", 1, 100)]), &at)])).ok(200));
+    }
+}
+
+#[test]
+fn a_refused_event_claims_no_order() {
+    let server = Server::start();
+    let future = server.clock.at(301);
+    server.order(&placed("a", "o1", &json!([piece("1", 1, 100)]), &future)).problem(422, "event_in_future");
+    let at = server.clock.at(0);
+    server.orders(&[placed("b", "o1", &json!([piece("1", 1, 100)]), &at)]);
+    // In one list: the first that is named has it, unless the order is known to be the other's.
+    let lines = json!([piece("1", 1, 100)]);
+    let mut list = vec![placed("a", "o1", &lines, &at), completed("b", "o1", 100, &at), placed("a", "o2", &lines, &at)];
+    list[0]["event_id"] = json!("e1");
+    list.push(completed("b", "o2", 100, &at));
+    let codes: Vec<String> =
+        outcomes(&send(&server.service(), &json!(list)).ok(200)).into_iter().map(|o| o.1).collect();
+    assert_eq!(codes, ["order_of_another_customer", "", "", "order_of_another_customer"]);
+}
+
+/// Eight customers want each of fifty orders at the same moment: each order goes to one of them.
+#[test]
+fn of_many_customers_at_the_same_moment_one_gets_the_order() {
+    let server = Server::with(|config| config.server.workers = 4);
+    let at = server.clock.at(0);
+    let customers: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    for customer in &customers {
+        server.issue(customer);
+    }
+    let barrier = std::sync::Barrier::new(customers.len());
+    std::thread::scope(|scope| {
+        for customer in &customers {
+            scope.spawn(|| {
+                let client = server.service();
+                barrier.wait();
+                for n in 0..50 {
+                    send(&client, &json!(bought(customer, &format!("o{n}"), 1_000_000, &at))).ok(200);
+                }
+            });
+        }
+    });
+    let orders: i64 =
+        customers.iter().map(|customer| server.trust(customer)["completed_orders"].as_i64().unwrap()).sum();
+    assert_eq!(orders, 50);
+}

@@ -257,8 +257,8 @@ macro_rules! entity {
                 Command::Wake
             }
 
-            fn views(id: &str, _state: &State, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite> {
-                views::of(id, event, seq, index)
+            fn views(id: &str, state: &State, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite> {
+                views::of(id, state, event, seq, index)
             }
 
             fn count(event: &Event) -> Option<Count> {

@@ -1,12 +1,15 @@
-//! What of a customer's events is found across customers: cards by barcode, holds, approvals and signals; and what is
+//! What of a customer's events is found across customers: cards by barcode, holds, approvals, signals, orders; and what is
 //! counted over all of them.
 
 use serde::Serialize;
 
-use super::{Event, adjust, read::SignalView};
-use crate::entity::{Count, View, ViewWrite};
+use super::{Event, State, adjust, read::SignalView};
+use crate::{
+    entity::{Count, View, ViewWrite},
+    ids::OrderKey,
+};
 
-pub(super) fn of(id: &str, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite> {
+pub(super) fn of(id: &str, state: &State, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite> {
     match event {
         Event::CardIssued { barcode, .. } => vec![put(View::CardByBarcode, barcode.to_string(), "", &id)],
         Event::CardChanged { barcodes: Some((old, new)), .. } => {
@@ -22,6 +25,12 @@ pub(super) fn of(id: &str, event: &Event, seq: u64, index: u32) -> Vec<ViewWrite
         }
         Event::AdjustmentDecided { view, .. } => {
             vec![put(View::ApprovalById, view.approval_id.to_string(), "", view)]
+        }
+        // Once for an order that begins with its placement. What comes before that may come several times.
+        Event::OrderPlaced { order, .. } | Event::OrderCancelled { order, .. } => vec![owner(order)],
+        Event::OrderWeighed { order, .. } | Event::CompletionKept { order, .. } | Event::ReturnKept { order, .. } => {
+            let placed = state.open_orders.iter().any(|open| open.order == *order && open.placed.is_some());
+            if placed { Vec::new() } else { vec![owner(order)] }
         }
         Event::Signal { kind, at, shop_id, order, detail } => {
             let view = SignalView {
@@ -54,6 +63,10 @@ pub(super) fn count(event: &Event) -> Option<Count> {
         }
         _ => None,
     }
+}
+
+fn owner(order: &OrderKey) -> ViewWrite {
+    put(View::OrderOwner, order.to_string(), "", &())
 }
 
 fn put(view: View, key: String, filter: &str, value: &impl Serialize) -> ViewWrite {

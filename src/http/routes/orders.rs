@@ -30,6 +30,7 @@ use crate::{
     http::{
         body,
         extract::{Body, Principal, Role},
+        owners::{self, Claim, Unclaimed},
         problem::Problem,
         respond::reply,
         watch::{self, Sight, is_told},
@@ -270,36 +271,9 @@ fn event_id(event: &Value) -> Option<String> {
     event.get("event_id").and_then(Value::as_str).filter(|id| EventId::new(id).is_ok()).map(str::to_owned)
 }
 
-/// Reads, authorises and sends the events: those of one customer in their order, customers side by side.
-async fn take(app: &App, who: &Principal, events: Vec<Value>) -> Result<Vec<Fate>, Problem> {
-    let mut fates: Vec<Option<Fate>> = events.iter().map(|_| None).collect();
-    let mut by_customer: HashMap<CustomerId, Vec<Prepared>> = HashMap::new();
-    for (index, event) in events.into_iter().enumerate() {
-        match prepare(app, who, index, event).await {
-            Ok((customer, event)) => by_customer.entry(customer).or_default().push(event),
-            Err(problem) if problem.code().status() >= 429 => return Err(problem),
-            Err(problem) => fates[index] = Some(Err(problem)),
-        }
-    }
-    let asked = stream::iter(by_customer).map(|(customer, events)| async move {
-        let (places, requests): (Vec<_>, Vec<_>) = events.into_iter().map(|event| (event.place, event.request)).unzip();
-        let answers = app.customers.ask_many(customer.as_str(), requests).await;
-        let fates = decided(places.iter().map(|place| place.index).collect(), answers)?;
-        for (place, (_, fate)) in places.iter().zip(&fates) {
-            count_completed(app, &customer, place, fate);
-        }
-        Ok::<_, Problem>(fates)
-    });
-    let decided: Vec<Vec<(usize, Fate)>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
-    for (index, fate) in decided.into_iter().flatten() {
-        fates[index] = Some(fate);
-    }
-    let missing = || Problem::internal("an event has no fate");
-    fates.into_iter().map(|fate| fate.ok_or_else(missing)).collect()
-}
-
 /// An event on its way to its customer.
 struct Prepared {
+    customer: CustomerId,
     place: Place,
     request: Request<Customer>,
 }
@@ -311,6 +285,120 @@ struct Place {
     order: OrderKey,
     /// When it says that the order was completed.
     completed: Option<Timestamp>,
+}
+
+/// What of a list goes to one customer.
+#[derive(Default)]
+struct Parcel<'a> {
+    claims: HashMap<OrderKey, Claim<'a>>,
+    places: Vec<Place>,
+    requests: Vec<Request<Customer>>,
+}
+
+/// Reads, authorises and sends the events: those of one customer in their order, customers side by side.
+async fn take(app: &App, who: &Principal, events: Vec<Value>) -> Result<Vec<Fate>, Problem> {
+    let mut fates: Vec<Option<Fate>> = events.iter().map(|_| None).collect();
+    let mut prepared = Vec::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        match prepare(app, who, index, event).await {
+            Ok(event) => prepared.push(event),
+            Err(problem) if problem.code().status() >= 429 => return Err(problem),
+            Err(problem) => fates[index] = Some(Err(problem)),
+        }
+    }
+    let mut parcels: HashMap<CustomerId, Parcel<'_>> = HashMap::new();
+    let refused = claim_all(app, &prepared, &mut parcels).await?;
+    for Prepared { customer, place, request } in prepared {
+        match refused.get(&place.order).filter(|(whose, _)| whose.contains(&customer)) {
+            Some((_, owner)) => fates[place.index] = Some(Err(of_another(app, &customer, &place.order, owner))),
+            None => {
+                let parcel = parcels.entry(customer).or_default();
+                parcel.places.push(place);
+                parcel.requests.push(request);
+            }
+        }
+    }
+    let asked = stream::iter(parcels).map(|(customer, parcel)| send(app, customer, parcel));
+    let decided: Vec<Vec<(usize, Fate)>> = asked.buffer_unordered(AT_ONCE).try_collect().await?;
+    for (index, fate) in decided.into_iter().flatten() {
+        fates[index] = Some(fate);
+    }
+    let missing = || Problem::internal("an event has no fate");
+    fates.into_iter().map(|fate| fate.ok_or_else(missing)).collect()
+}
+
+/// Orders that are not whose the list says: those customers, and whose they are.
+type Refused = HashMap<OrderKey, (Vec<CustomerId>, CustomerId)>;
+
+/// Claims every order of a list for its customer, in the list's order where it names several for one.
+async fn claim_all<'a>(
+    app: &'a App,
+    prepared: &[Prepared],
+    parcels: &mut HashMap<CustomerId, Parcel<'a>>,
+) -> Result<Refused, Problem> {
+    let mut wanted: HashMap<&OrderKey, Vec<&CustomerId>> = HashMap::new();
+    for event in prepared {
+        let customers = wanted.entry(&event.place.order).or_default();
+        if !customers.contains(&&event.customer) {
+            customers.push(&event.customer);
+        }
+    }
+    let claiming = stream::iter(wanted).map(|(order, customers)| async move {
+        let (mut claims, mut others, mut whose) = (Vec::new(), Vec::new(), None);
+        for customer in customers {
+            match owners::claim(app, order, customer).await {
+                Ok(claim) => claims.push(claim),
+                Err(Unclaimed::Another(owner)) => {
+                    others.push(customer.clone());
+                    whose = Some(owner);
+                }
+                Err(Unclaimed::Later(problem)) => return Err(problem),
+            }
+        }
+        Ok((order, claims, whose.map(|owner| (others, owner))))
+    });
+    let mut claiming = std::pin::pin!(claiming.buffer_unordered(AT_ONCE));
+    let mut refused = Refused::new();
+    while let Some((order, claims, others)) = claiming.try_next().await? {
+        for claim in claims {
+            parcels.entry(claim.customer().clone()).or_default().claims.insert(order.clone(), claim);
+        }
+        refused.extend(others.map(|others| (order.clone(), others)));
+    }
+    Ok(refused)
+}
+
+/// Refuses an event of an order that is another customer's. Not recorded: nothing was asked that could record it.
+fn of_another(app: &App, customer: &CustomerId, order: &OrderKey, owner: &CustomerId) -> Problem {
+    let (shop_id, named) = (Some(order.shop_id.clone()), Some(order.clone()));
+    // For people who may see both. A till is not told whose the order is.
+    let detail = format!("order {order} is of customer {owner}");
+    watch::tell(app, customer, Sight { kind: SignalKind::OrderOfTwoCustomers, shop_id, order: named, detail });
+    Problem::new(Code::OrderOfAnotherCustomer, format!("customer_id: order {order} is another customer's"))
+}
+
+/// Sends one customer's events, and notes what is certain of each order by their answers.
+async fn send(app: &App, customer: CustomerId, parcel: Parcel<'_>) -> Result<Vec<(usize, Fate)>, Problem> {
+    let Parcel { mut claims, places, requests } = parcel;
+    for place in &places {
+        claims.entry(place.order.clone()).and_modify(Claim::sent);
+    }
+    let answers = match app.customers.ask_many(customer.as_str(), requests).await {
+        Ok(answers) => answers,
+        Err(error) => places.iter().map(|_| Err(error.clone())).collect(),
+    };
+    for (place, answer) in places.iter().zip(&answers) {
+        if let Some(claim) = claims.get_mut(&place.order)
+            && !matches!(answer, Err(AskError::Deadline))
+        {
+            claim.answered(answer.as_ref().is_ok_and(|answer| answer.outcome.is_ok()));
+        }
+    }
+    let fates = decided(&places, answers)?;
+    for (place, (_, fate)) in places.iter().zip(&fates) {
+        count_completed(app, &customer, place, fate);
+    }
+    Ok(fates)
 }
 
 /// A pair of customer and shop that meets often in one week is a signal. An order counts once, in its own week, when its
@@ -331,19 +419,16 @@ fn count_completed(app: &App, customer: &CustomerId, place: &Place, fate: &Fate)
     }
 }
 
-type Answers = Result<Vec<Result<adal_actors::Answer<Customer>, AskError>>, AskError>;
-
 /// The fates of one customer's events.
 ///
 /// # Errors
 /// Where waiting and repeating the whole request helps.
-fn decided(indexes: Vec<usize>, answers: Answers) -> Result<Vec<(usize, Fate)>, Problem> {
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => indexes.iter().map(|_| Err(error.clone())).collect(),
-    };
+fn decided(
+    places: &[Place],
+    answers: Vec<Result<adal_actors::Answer<Customer>, AskError>>,
+) -> Result<Vec<(usize, Fate)>, Problem> {
+    let indexes = places.iter().map(|place| place.index);
     indexes
-        .into_iter()
         .zip(answers)
         .map(|(index, answer)| match answer {
             Ok(answer) => Ok((index, fate(answer))),
@@ -366,7 +451,7 @@ fn fate(answer: adal_actors::Answer<Customer>) -> Fate {
 }
 
 /// An event as a command for its customer.
-async fn prepare(app: &App, who: &Principal, index: usize, event: Value) -> Result<(CustomerId, Prepared), Problem> {
+async fn prepare(app: &App, who: &Principal, index: usize, event: Value) -> Result<Prepared, Problem> {
     let print = body::print("order event", "", &event);
     let (head, fact) = read(event)?;
     if who.role() == Some(Role::Pos) && who.shop() != Some(&head.order.shop_id) {
@@ -378,7 +463,7 @@ async fn prepare(app: &App, who: &Principal, index: usize, event: Value) -> Resu
     let completed = matches!(fact, OrderFact::Completed { .. }).then_some(head.at);
     let place = Place { index, order: head.order.clone(), completed };
     let command = Command::Order(OrderEvent { event_id: head.event_id, order: head.order, at: head.at, fact });
-    Ok((customer, Prepared { place, request: Request { id, print, command } }))
+    Ok(Prepared { customer, place, request: Request { id, print, command } })
 }
 
 fn read(mut event: Value) -> Result<(Head, OrderFact), Problem> {
