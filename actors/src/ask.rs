@@ -82,7 +82,8 @@ pub struct Request<E: Entity> {
 /// What an entity answered, after it was durable.
 #[derive(Debug, Clone)]
 pub struct Answer<E: Entity> {
-    /// The reply, or the refusal. A refusal is an answer too: it is recorded, and repeated.
+    /// The reply, or the refusal. A refusal is an answer too: it is recorded, and repeated, unless
+    /// `Entity::is_recorded` says otherwise.
     pub outcome: Outcome<E>,
     /// Whether this is what was answered earlier to the same id.
     pub replayed: bool,
@@ -130,7 +131,7 @@ pub enum AskError {
     /// Deciding a command of this entity panicked too often: it is not asked again before a restart.
     #[error("the entity is quarantined")]
     Quarantined,
-    /// Deciding this command panicked: a fault in the rules. Nothing of it took effect.
+    /// Deciding this command panicked, or (of an effect) came to no answer: a fault in the rules. Nothing of it took effect.
     #[error("the command could not be decided")]
     Panicked,
     /// This process is stopping.

@@ -275,6 +275,16 @@ impl<'a, E: Entity> Batch<'a, E> {
                 self.tally.accepted += 1;
                 (Ok(decision.reply), decision.events, decision.effects)
             }
+            // No answer for good: nothing is remembered, and a repeat is decided anew.
+            Err(refusal) if !E::is_recorded(&refusal) => {
+                self.tally.refused += 1;
+                match asked.origin {
+                    None => self.loose.push((asked.reply, Err(refusal))),
+                    // An effect is owed until it is applied: it comes again.
+                    Some(_) => asked.reply.fail(AskError::Panicked),
+                }
+                return;
+            }
             Err(refusal) => {
                 self.tally.refused += 1;
                 (Err(refusal), Vec::new(), Vec::new())

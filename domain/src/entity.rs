@@ -174,12 +174,19 @@ pub trait Entity: Sized + Debug + Clone + 'static {
     /// Decides `command`.
     ///
     /// # Errors
-    /// The refusal, which is recorded and changes nothing.
+    /// The refusal, which changes nothing, and is recorded unless [`Entity::is_recorded`] says otherwise.
     fn decide(
         state: &Self::State,
         command: &Self::Command,
         at: &Moment<'_, Self>,
     ) -> Result<Decision<Self>, Self::Refusal>;
+
+    /// Whether a refusal is an answer for good: recorded, and given again to every repeat of the command. One that is not
+    /// leaves nothing behind, and a repeat is decided anew.
+    fn is_recorded(refusal: &Self::Refusal) -> bool {
+        let _ = refusal;
+        true
+    }
 
     /// Applies one event of the row `seq`.
     fn apply(state: &mut Self::State, event: &Self::Event, seq: u64);

@@ -151,7 +151,7 @@ error_codes! {
     AdjustmentInvalid = "adjustment_invalid", 422, "The adjustment is not valid";
     /// The second person must be another than the first.
     SecondPersonRequired = "second_person_required", 403, "Another person must decide this";
-    /// The feature flag named in the detail is off.
+    /// A feature flag is off. Not recorded: the same request, with the same key or event_id, is taken once it is on.
     FeatureDisabled = "feature_disabled", 422, "The feature is switched off";
     /// The policy document contradicts itself; the detail names the fields.
     PolicyInvalid = "policy_invalid", 422, "The policy is not valid";
@@ -175,7 +175,8 @@ error_codes! {
     Stopping = "stopping", 503, "The server is stopping";
 }
 
-/// A refusal by a rule: recorded like a reply, so that a repeat is refused alike.
+/// A refusal by a rule: recorded like a reply, so that a repeat is refused alike, unless [`Refusal::is_recorded`] says
+/// otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The stable code.
@@ -195,6 +196,13 @@ impl Refusal {
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), max: None, quote: None }
+    }
+
+    /// Whether it is the command's answer for good. A fault of ours and a switch that is off say nothing of the command:
+    /// the caller repeats it, with the same key, when the fault is mended or the switch is on.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        !matches!(self.code, Code::Internal | Code::FeatureDisabled)
     }
 
     /// The same, with the most that would have been accepted.

@@ -262,6 +262,10 @@ impl ResponseError for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
+        if refusal.code == Code::Internal {
+            // A fault of ours, for the log: the detail is none that a caller could use.
+            return Self::internal(refusal);
+        }
         let Refusal { code, detail, max, quote } = refusal;
         Self { max, quote, ..Self::new(code, detail) }
     }

@@ -1,5 +1,6 @@
 //! The state machine alone: no actor, no clock, no store.
 
+use adal_domain::entity::{EntityKey, EntityKind};
 use tokio::sync::oneshot::{self, Receiver};
 
 use super::*;
@@ -227,4 +228,42 @@ fn a_command_that_needs_a_row_of_its_own_batch_comes_with_the_next() {
     core.decide(plan.fresh, &recalled, &env);
     land(&mut core);
     assert_eq!(recall.try_recv().unwrap().unwrap().outcome.unwrap().recalled, 1);
+}
+
+#[test]
+fn a_refusal_that_is_not_for_good_is_not_recorded_and_a_repeat_is_decided_anew() {
+    let mut core = core();
+    let mut first = ask(&mut core, Some("1"), Ask::TryLater);
+    let mut again = ask(&mut core, Some("1"), Ask::TryLater);
+    assert!(turn(&mut core).append.is_none(), "nothing to record");
+    for refused in [&mut first, &mut again] {
+        let answer = refused.try_recv().unwrap().unwrap();
+        assert_eq!((answer.outcome, answer.replayed), (Err(Refused::NotNow), false));
+    }
+    let _paid = ask(&mut core, Some("2"), Ask::Deposit(10));
+    let mut later = ask(&mut core, Some("1"), Ask::TryLater);
+    assert_eq!(commands(&turn(&mut core)), 2);
+    land(&mut core);
+    assert!(later.try_recv().unwrap().unwrap().outcome.is_ok());
+    // Now it is answered for good.
+    let _repeat = ask(&mut core, Some("1"), Ask::TryLater);
+    assert_eq!(turn_with(&mut core, 3, 100).1, 1);
+}
+
+#[test]
+fn an_effect_that_cannot_be_decided_is_not_taken_for_applied() {
+    let mut core = core();
+    let origin = || Some(Box::new(Origin { source: EntityKey::new(EntityKind::Guest, "b"), seq: 1, index: 0 }));
+    for balance in [0, 10] {
+        let (to, mut done) = oneshot::channel();
+        let reply = Reply::Done(to);
+        core.push(Job::Command(Asked { id: None, origin: origin(), print: [1; 16], command: Ask::TryLater, reply }));
+        let turn = turn(&mut core);
+        assert_eq!(turn.append.is_some(), balance > 0);
+        land(&mut core);
+        assert_eq!(done.try_recv().unwrap().is_ok(), balance > 0, "it comes again");
+        let _paid = ask(&mut core, None, Ask::Deposit(10));
+        self::turn(&mut core);
+        land(&mut core);
+    }
 }

@@ -48,6 +48,8 @@ pub(crate) enum Ask {
     Coin(i64),
     Expire,
     Panic,
+    /// Refused as long as there is nothing, and not for good.
+    TryLater,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,6 +73,7 @@ pub(crate) struct Told {
 pub(crate) enum Refused {
     TooLittle { available: i64 },
     NoHold,
+    NotNow,
 }
 
 pub(crate) fn bytes<T: Serialize>(value: &T) -> Vec<u8> {
@@ -93,6 +96,10 @@ impl Entity for Account {
 
     fn recalls(_: &AccountState, command: &Ask) -> Vec<u64> {
         if let Ask::Recall(seq) = command { vec![*seq] } else { Vec::new() }
+    }
+
+    fn is_recorded(refusal: &Refused) -> bool {
+        *refusal != Refused::NotNow
     }
 
     fn decide(state: &AccountState, command: &Ask, at: &Moment<'_, Self>) -> Result<Decision<Self>, Refused> {
@@ -121,6 +128,8 @@ impl Entity for Account {
                 let until = at.now.plus_seconds(*seconds);
                 decision.events.push(Happened::Held { id, amount: *amount, until });
             }
+            Ask::TryLater if state.balance == 0 => return Err(Refused::NotNow),
+            Ask::TryLater => {}
             Ask::Capture => {
                 let id = state.holds.keys().next().cloned().ok_or(Refused::NoHold)?;
                 decision.events.push(Happened::Captured { id });

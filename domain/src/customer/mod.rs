@@ -245,6 +245,10 @@ macro_rules! entity {
                 Ok(Decision { events, reply, effects: Vec::new() })
             }
 
+            fn is_recorded(refusal: &Refusal) -> bool {
+                refusal.is_recorded()
+            }
+
             fn apply(state: &mut State, event: &Event, seq: u64) {
                 apply::apply(state, event, seq);
             }
