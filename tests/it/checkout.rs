@@ -394,10 +394,16 @@ fn only_an_admin_tries_another_time_and_only_on_quotes() {
 
 #[test]
 fn loyalty_burn_can_be_switched_off() {
-    let server = Server::with(|config| config.flags.loyalty.burn = adal::config::Share(0));
+    let mut server = Server::with(|config| config.flags.loyalty.burn = adal::config::Share(0));
     server.member("c1", 500);
     server.service().post("/v1/checkout/holds", &app_cart("c1", 100_000, 100)).problem(422, "feature_disabled");
     let scan = server.till().post("/v1/pos/scan", &json!({"code": server.code("c1", "pay")})).ok(200).body;
     assert_eq!((&scan["can_burn"], &scan["why_not"]), (&json!(false), &json!("feature_disabled")));
     hold(&server.service(), &app_cart("c1", 100_000, 0));
+    // The same key once it is on: the refusal was none for good.
+    let again = |server: &Server| server.service().post_key("/v1/checkout/holds", &app_cart("c1", 100_000, 100), "k-1");
+    again(&server).problem(422, "feature_disabled");
+    server.restart_with(|config| config.flags.loyalty.burn = adal::config::Share(100));
+    assert!(!again(&server).ok(201).replayed());
+    assert!(again(&server).ok(201).replayed());
 }

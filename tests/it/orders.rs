@@ -435,3 +435,18 @@ fn of_many_customers_at_the_same_moment_one_gets_the_order() {
         customers.iter().map(|customer| server.trust(customer)["completed_orders"].as_i64().unwrap()).sum();
     assert_eq!(orders, 50);
 }
+
+#[test]
+fn while_earning_is_off_an_event_that_earns_is_refused_and_taken_later() {
+    let mut server = Server::with(|config| config.flags.loyalty.earn = adal::config::Share(0));
+    server.issue("c1");
+    let events = bought("c1", "o1", 1_000_000, &server.clock.at(0));
+    let applied = ("applied".to_owned(), String::new());
+    let off = ("refused".to_owned(), "feature_disabled".to_owned());
+    assert_eq!(outcomes(&send(&server.service(), &json!(events)).ok(200)), [applied.clone(), off]);
+    assert!(!server.order(&events[1]).problem(422, "feature_disabled").replayed());
+    server.restart_with(|config| config.flags.loyalty.earn = adal::config::Share(100));
+    // The feed sends it again, under the same event_id.
+    assert_eq!(outcomes(&send(&server.service(), &json!([events[1]])).ok(200)), [applied]);
+    assert_eq!(server.card("c1")["pending"], 100);
+}

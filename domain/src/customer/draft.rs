@@ -115,10 +115,10 @@ impl<'a> Draft<'a> {
         self.day(at).plus(self.context.policy.loyalty.lot_days)
     }
 
-    /// Whether something that takes effect now can earn: there is a card that is not closed, and the flag is on.
+    /// Whether something that takes effect now can earn: there is a card that is not closed. The flag `loyalty.earn` is
+    /// not asked here: an event that earns while it is off is refused as a whole (`orders`).
     pub fn earns(&self) -> bool {
-        let open_card = self.state.card.as_ref().is_some_and(|card| card.status != crate::card::CardStatus::Closed);
-        open_card && self.context.earn
+        self.state.card.as_ref().is_some_and(|card| card.status != crate::card::CardStatus::Closed)
     }
 
     pub fn signal(

@@ -6,7 +6,7 @@ use super::{
     earn,
     facts::FactKind,
     order::{KeptReturn, OpenOrder, OrderLine, Placed, Record},
-    read::SignalKind,
+    read::{Cause, SignalKind},
     returns, settle,
 };
 use crate::{
@@ -100,11 +100,25 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
             return Err(Refusal::new(Code::OrderCancelled, format!("order {} was cancelled", event.order)));
         }
     }
+    if !draft.context.earn && draft.events[before..].iter().any(is_earning) {
+        let detail =
+            format!("loyalty.earn is off, and order {} earns: send the event again when it is on", event.order);
+        return Err(Refusal::new(Code::FeatureDisabled, detail));
+    }
     let changed = draft.events.len() > before;
     if changed {
         settle::age(draft);
     }
     Ok(Reply::Order { changed })
+}
+
+/// Whether an order earns by this event: not by one that merely brings what an earlier order earned.
+fn is_earning(event: &Event) -> bool {
+    match event {
+        Event::Pending(_) | Event::UnderReview(_) => true,
+        Event::Entry(entry) => entry.cause == Cause::UnderweightCompensation,
+        _ => false,
+    }
 }
 
 /// An ended order is remembered for 400 days by the clock. Its fact stays longer, because tiers count it; were events

@@ -248,23 +248,63 @@ fn of_two_orders_at_one_time_the_earlier_arrival_counts_for_the_later() {
     assert_eq!(points, [1000, 20]);
 }
 
-/// Switched off, nothing is earned or burned, then or later; orders still count for trust and tier.
+/// "A flag that is off refuses with `feature_disabled`": what an order would earn is neither given nor lost. The event is
+/// refused, and taken when it comes again; it is decided at its own time, as if it had come then.
 #[test]
-fn the_flags_switch_earning_and_burning_off() {
-    let mut journal = Journal::new({
-        let mut context = context();
-        (context.earn, context.burn) = (false, false);
-        context
-    });
-    journal.run(time(1, 0), &say::card()).unwrap();
-    journal.run(time(1, 1), &say::adjust(100)).unwrap();
+fn while_earning_is_off_an_event_that_earns_is_refused_and_loses_nothing() {
+    let mut journal = with_card();
+    let code = |result: Result<Reply, adal_domain::errors::Refusal>| result.unwrap_err().code.as_str();
+    journal.run(time(1, 1), &say::placed("C", time(1, 1), &plums())).unwrap();
+    journal.run(time(1, 2), &say::completed("C", time(1, 2), 100_000)).unwrap();
+    journal.context.earn = false;
+    // What is not the order's end, or ends without earning, is taken: history, trust and tiers go on.
+    let cheap = say::completed("B", time(1, 3), 99);
+    for event in [
+        say::placed("A", time(1, 2), &plums()),
+        say::placed("B", time(1, 2), &[say::piece("match", 99)]),
+        cheap.clone(),
+        say::placed("D", time(1, 2), &plums()),
+        say::cancelled("D", time(1, 3), CancelledBy::Shop, false),
+    ] {
+        journal.run(time(1, 4), &event).unwrap();
+    }
+    assert_eq!(journal.state.standing.total_orders, 3);
+    let before = journal.state.clone();
+    // Cashback, and compensation of an order that was completed before.
+    let events = [say::completed("A", time(1, 5), 100_000), say::weighed("C", time(1, 6), &[("plums", 900)])];
+    for event in &events {
+        assert_eq!(code(journal.run(time(1, 7), event)), "feature_disabled");
+    }
+    assert_eq!(journal.state, before);
+    // A return takes what was earned; what was earned becomes active by itself.
+    journal.run(time(2, 1), &say::returned("C", time(2, 1), &[("plums", 500)], None)).unwrap();
+    assert_eq!(journal.state.ledger.balance, 5);
+    journal.context.earn = true;
+    journal.run(time(3, 1), &events[0]).unwrap();
+    let record = journal.events().filter_map(Event::record).last().unwrap();
+    assert_eq!((record.at, record.cashback), (time(1, 5), 10));
+}
+
+#[test]
+fn without_a_card_there_is_nothing_to_refuse_while_earning_is_off() {
+    let mut journal = Journal::new(context());
+    journal.context.earn = false;
     journal.run(time(1, 2), &say::placed("A", time(1, 2), &plums())).unwrap();
     journal.run(time(1, 3), &say::completed("A", time(1, 3), 100_000)).unwrap();
-    journal.run(time(1, 4), &say::weighed("A", time(1, 4), &[("plums", 900)])).unwrap();
-    assert_eq!((journal.state.ledger.balance, journal.state.ledger.pending.len()), (100, 0));
-    let refusal = journal.run(time(1, 5), &say::hold(&plums(), 1, None)).unwrap_err();
-    assert_eq!(refusal.code.as_str(), "feature_disabled");
     assert_eq!(journal.state.standing.completed_orders, 1);
+}
+
+/// What was held before is captured: a printed sale is never refused.
+#[test]
+fn while_burning_is_off_nothing_new_is_held_and_what_is_held_is_taken() {
+    let mut journal = with_card();
+    journal.run(time(1, 1), &say::adjust(100)).unwrap();
+    let hold = hold_id(journal.run(time(1, 2), &say::hold(&plums(), 10, None)).unwrap());
+    journal.context.burn = false;
+    let refusal = journal.run(time(1, 5), &say::hold(&plums(), 1, None)).unwrap_err();
+    assert_eq!((refusal.code.as_str(), refusal.is_recorded()), ("feature_disabled", false));
+    journal.run(time(1, 6), &say::capture(&hold, "A", None)).unwrap();
+    assert_eq!(journal.state.ledger.balance, 90);
 }
 
 /// The debt's entry names the order whose earning pays it; expiries name none.

@@ -121,6 +121,13 @@ impl Server {
         self.run();
     }
 
+    /// The same with another configuration.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop();
+        change(&mut self.config);
+        self.run();
+    }
+
     /// Somebody with one of the keys above.
     pub fn key(&self, name: &str) -> Client {
         Client::new(&self.url, Some(&self.keys[name]))
