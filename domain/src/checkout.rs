@@ -267,7 +267,7 @@ pub fn quote(
         .map(|code| RejectedOffer {
             offer_id: None,
             code: Some(code.clone()),
-            reason: "code_unknown".to_owned(),
+            reason: Code::CodeUnknown.as_str().to_owned(),
             condition: None,
         })
         .collect();

@@ -131,7 +131,9 @@ error_codes! {
     DuplicateLine = "duplicate_line", 422, "Two lines have the same line_id";
     /// A sum is above what an order may be worth.
     AmountTooLarge = "amount_too_large", 422, "The amount is too large";
-    /// A code is unknown, or its offer does not apply.
+    /// A code is unknown. Told to trusted callers alone (tills, services): the public gets `promo_not_applicable`.
+    CodeUnknown = "code_unknown", 422, "The code is unknown";
+    /// A code is unknown, or its offer does not apply: the public is not told which, that would help to guess one.
     PromoNotApplicable = "promo_not_applicable", 422, "The code does not apply";
     /// The event is older than 400 days.
     EventTooOld = "event_too_old", 422, "The event is too old";

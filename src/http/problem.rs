@@ -108,6 +108,13 @@ impl Problem {
         self
     }
 
+    /// The same under another code: where this caller is not to know which it was.
+    #[must_use]
+    pub fn with_code(mut self, code: Code, detail: impl Into<String>) -> Self {
+        (self.code, self.detail) = (code, detail.into());
+        self
+    }
+
     /// The same, with another status than its code's: where a route fixes one (a refused order event is 422).
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {

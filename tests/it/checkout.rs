@@ -325,7 +325,16 @@ fn a_hold_with_a_code_that_does_not_apply_is_refused() {
     server.member("c1", 0);
     let mut body = app_cart("c1", 100_000, 0);
     body["codes"] = json!(["WELCOME10"]);
-    server.service().post("/v1/checkout/holds", &body).problem(422, "promo_not_applicable");
+    let service = server.service().post("/v1/checkout/holds", &body).problem(422, "code_unknown");
+    assert!(service.body["detail"].as_str().unwrap().contains("WELCOME10"), "{}", service.body);
+    // The public gets one answer, whatever is wrong with a code; also when it is repeated.
+    for replayed in [false, true] {
+        let public = server.customer("c1").post_key("/v1/checkout/holds", &body, "k-1");
+        assert_eq!(public.problem(422, "promo_not_applicable").replayed(), replayed);
+    }
+    let mut body = cart("c1", 100_000, 0);
+    body["codes"] = json!(["WELCOME10"]);
+    server.till().post("/v1/checkout/holds", &body).problem(422, "code_unknown");
 }
 
 #[test]

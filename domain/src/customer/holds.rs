@@ -33,7 +33,7 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
         return Err(Refusal::new(Code::InvalidField, format!("ttl_s: must be {least} to {most}")));
     }
     if let Some(code) = request.cart.codes.first() {
-        return Err(Refusal::new(Code::PromoNotApplicable, format!("codes: {code:?} does not apply")));
+        return Err(Refusal::new(Code::CodeUnknown, format!("codes: {code:?} is no code of ours")));
     }
     settle::settle(draft, now);
     replace_earlier(draft, request);

@@ -193,7 +193,12 @@ pub async fn hold(
     };
     let Asked { cart, scan_step, no_burn, .. } = asked;
     let command = Command::Hold(HoldRequest { cart, ttl_s, expected_total_minor, scan_step, no_burn });
-    let told = ask_owner(&app, &who, &key, &owner, print, command).await?;
+    let told = ask_owner(&app, &who, &key, &owner, print, command).await.map_err(|problem| match who {
+        Principal::Customer { .. } if problem.code() == Code::CodeUnknown => {
+            problem.with_code(Code::PromoNotApplicable, "codes: a code does not apply")
+        }
+        _ => problem,
+    })?;
     match told.reply {
         Reply::Held(quote) => Ok(reply(&request, StatusCode::CREATED, &*quote, told.replayed)),
         other => Err(unexpected(&other)),
