@@ -58,6 +58,7 @@ fn describe() {
     describe_counter!("adal_passivations_total", "Idle entities that left memory, by kind");
     describe_counter!("adal_quarantined_total", "Entities stopped after repeated panics, by kind");
     describe_counter!("adal_append_retries_total", "Appends repeated because their outcome was in doubt, by kind");
+    describe_counter!("adal_snapshots_damaged_total", "Entities opened from all rows, their snapshot being damaged");
     describe_histogram!("adal_batch_commands", "Commands decided together as one journal row, by kind");
     describe_histogram!("adal_decide_seconds", "Deciding and encoding one journal row, by kind");
     describe_gauge!("adal_clock_in_doubt", "1 while the machine's clock is not believed and nothing is changed");

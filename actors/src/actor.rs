@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::Ordering::{Relaxed, SeqCst},
@@ -17,6 +17,7 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use adal_domain::entity::{Entity, EntityKey};
+use futures_util::FutureExt;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
@@ -113,12 +114,16 @@ impl<E: Entity> Actor for EntityActor<E> {
         let inner = Arc::clone(&self.live.inner);
         let key = self.key();
         let opening = async move {
-            let opened = inner.journal.open(&key).await?;
-            let folded = catch_unwind(AssertUnwindSafe(|| replay::fold::<E>(&key.id, &opened)));
-            folded.unwrap_or_else(|panic| {
+            let waking = AssertUnwindSafe(replay::wake::<E>(&*inner.journal, &key.id)).catch_unwind().await;
+            let (fold, damage) = waking.unwrap_or_else(|panic| {
                 let text = format!("{key}: applying its rows panicked: {}", text_of(&*panic));
                 Err(StoreError::Corrupt(text.into()))
-            })
+            })?;
+            if let Some(damage) = damage {
+                tracing::error!(entity = %key, %damage, "the snapshot is damaged; opened from all rows");
+                inner.meters.damaged.increment(1);
+            }
+            Ok(fold)
         };
         ctx.spawn(opening.into_actor(self).map(|opened, actor, ctx| actor.opened(opened, ctx)));
     }

@@ -292,11 +292,13 @@ fn format_1_of_a_customer_is_read_to_the_recorded_state() {
     }
     let rows: Rows = rmp_serde::from_slice(&std::fs::read(file("customer-1.rows")).unwrap()).unwrap();
     let expected: Value = serde_json::from_slice(&std::fs::read(file("customer-1.state.json")).unwrap()).unwrap();
-    let opened = Opened { snapshot: None, rows: rows.iter().map(|(seq, _, _)| stored(&rows, *seq)).collect() };
+    let rows_alone = rows.iter().map(|(seq, _, _)| stored(&rows, *seq)).collect();
+    let opened = Opened { rows: rows_alone, ..Opened::default() };
     let fold = replay::fold::<Customer>("golden", &opened).unwrap();
     assert_eq!(serde_json::to_value(&fold.head.state).unwrap(), expected, "the rows give the recorded state");
     let snapshot =
         StoredSnapshot { seq: fold.head.seq, format: 1, body: std::fs::read(file("customer-1.snapshot")).unwrap() };
-    let restored = replay::fold::<Customer>("golden", &Opened { snapshot: Some(snapshot), rows: Vec::new() }).unwrap();
+    let restored =
+        replay::fold::<Customer>("golden", &Opened { snapshot: Some(snapshot), ..Opened::default() }).unwrap();
     assert_eq!(serde_json::to_value(&restored.head.state).unwrap(), expected, "so does the snapshot");
 }

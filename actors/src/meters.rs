@@ -21,6 +21,7 @@ pub(crate) struct Meters {
     pub(crate) passivations: Counter,
     pub(crate) quarantined: Counter,
     pub(crate) retries: Counter,
+    pub(crate) damaged: Counter,
 }
 
 impl Meters {
@@ -41,6 +42,7 @@ impl Meters {
             activations: counter!("adal_activations_total", "kind" => kind),
             passivations: counter!("adal_passivations_total", "kind" => kind),
             quarantined: counter!("adal_quarantined_total", "kind" => kind),
+            damaged: counter!("adal_snapshots_damaged_total", "kind" => kind),
             retries: counter!("adal_append_retries_total", "kind" => kind),
         }
     }

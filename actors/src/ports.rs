@@ -67,6 +67,8 @@ pub struct Opened {
     pub snapshot: Option<StoredSnapshot>,
     /// All rows after the snapshot (or all rows), by seq.
     pub rows: Vec<StoredRow>,
+    /// Why the latest snapshot is not given, where it is damaged: the rows are then all rows, and reach it.
+    pub damaged: Option<Arc<str>>,
 }
 
 /// One append: the row, and what must be durable with it.
@@ -100,7 +102,8 @@ pub struct OwedEffect {
 /// Durable, ordered rows per entity.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
-    /// The latest snapshot and the rows after it. An entity without rows: an empty `Opened`.
+    /// The latest snapshot and the rows after it. An entity without rows: an empty `Opened`. Where the snapshot is damaged
+    /// and the rows are whole, all rows.
     async fn open(&self, entity: &EntityKey) -> Result<Opened, StoreError>;
     /// Makes a row durable. See the module for what an answer means.
     async fn append(&self, append: Append) -> Result<(), StoreError>;

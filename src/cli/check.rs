@@ -1,6 +1,7 @@
 //! `adal check`: whether the store is sound. The file first (every page and checksum), then every entity: its rows are
-//! replayed from the first, and the invariants are tested after every row. Where no server runs, views and timers are
-//! compared with what the journal says of them.
+//! replayed from the first, the invariants are tested after every row, and the snapshot is compared with what the rows
+//! add up to. Where no server runs, views and timers are compared with what the journal says of them. Memory is taken
+//! for one entity at a time, however many there are.
 
 use std::{path::Path, process::ExitCode};
 
@@ -120,11 +121,7 @@ async fn entities<E: Entity>(store: &SqliteStore, report: &mut Report) -> Result
 
 async fn entity<E: Entity>(store: &SqliteStore, key: &EntityKey, report: &mut Report) -> Result<(), StoreError> {
     match replay::check::<E>(store, &key.id, PER_ENTITY).await {
-        Ok(broken) => {
-            for one in broken {
-                report.problem(format!("{key}: row {}: {}", one.seq, one.invariant));
-            }
-        }
+        Ok(wrong) => wrong.iter().for_each(|wrong| report.problem(format!("{key}: {wrong}"))),
         Err(StoreError::Corrupt(what)) => report.problem(format!("{key}: {what}")),
         Err(error) => return Err(error),
     }

@@ -123,3 +123,34 @@ fn check_finds_a_lost_row_of_a_view_and_rebuild_repairs_it() {
     sound("repaired");
     views_answer(dir.path(), &barcode, &hold);
 }
+
+/// Puts the state before a customer's last row in the place of its snapshot, under a checksum that is right.
+fn forge_the_snapshot_of(database: &Path, customer: &str) -> u64 {
+    let store = SqliteStore::open(SqliteConfig::new(database)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let last = runtime.block_on(async {
+        let key = EntityKey::new(Customer::KIND, customer);
+        let last = replay::walk::<Customer>(&store, customer, u64::MAX, |_, _, _, _| ()).await.unwrap();
+        let mut forged = replay::past_state::<Customer>(&store, customer, last.head.seq - 1).await.unwrap();
+        (forged.seq, forged.at) = (last.head.seq, last.head.at);
+        store.snapshot(&key, replay::snapshot(&forged, Some(&last.memory)).unwrap()).await.unwrap();
+        last.head.seq
+    });
+    store.close().unwrap();
+    last
+}
+
+#[test]
+fn check_names_a_snapshot_that_is_not_what_the_rows_say() {
+    let dir = TempDir::new();
+    let database = dir.path().join("adal.db");
+    let mut process = Process::start(dir.path());
+    fill(&process);
+    process.stop();
+    let last = forge_the_snapshot_of(&database, "c2");
+    let output = adal(&database, &["check"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = format!("customer/c2: the snapshot at row {last} is not what the rows say: the state\n1 problems: ");
+    assert!(said.starts_with(&line), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}

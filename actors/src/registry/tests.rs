@@ -9,7 +9,7 @@ use adal_domain::{
 use super::*;
 use crate::{
     ask::CommandId,
-    ports::Views,
+    ports::{StoredSnapshot, Views},
     simulation::ledger::{Account, Ask, Refused},
     steady::Belief,
     testing::{Fault, MachineClock, ManualClock, MemoryStore, Operation},
@@ -333,6 +333,31 @@ fn while_the_clock_is_in_doubt_nothing_changes_and_reads_go_on() {
         // Answered, and passivated, and asked again when a day has really passed.
         tokio::time::sleep(Duration::from_secs(86_400 + 900)).await;
         assert!(!registry.ask("a", deposit("1")).await.unwrap().replayed);
+    });
+}
+
+#[test]
+fn an_entity_whose_snapshot_is_damaged_is_opened_from_all_rows_and_keeps_a_new_one() {
+    run(async {
+        let (registry, store) = start(config());
+        for number in 0..4 {
+            registry.ask("a", request(&number.to_string(), Ask::Deposit(1))).await.unwrap();
+        }
+        registry.stop(Duration::from_secs(1)).await;
+        let kept = store.snapshot_of(&key("a")).unwrap();
+        assert_eq!(kept.seq, 4);
+        for damaged in [vec![], b"damage".to_vec(), kept.body[..kept.body.len() / 2].to_vec()] {
+            store.forge_snapshot(&key("a"), StoredSnapshot { body: damaged, ..kept.clone() });
+            let next = on(config(), &store);
+            assert_eq!(next.read("a").await.unwrap().state.balance, 4);
+            assert!(next.ask("a", request("0", Ask::Deposit(1))).await.unwrap().replayed, "and its ids are there");
+            next.stop(Duration::from_secs(1)).await;
+            assert_eq!(store.snapshot_of(&key("a")).unwrap(), kept);
+        }
+        // A snapshot of rows that are gone: they cannot stand in for it.
+        store.forge_snapshot(&key("a"), StoredSnapshot { seq: 9, body: vec![], ..kept });
+        let refused = on(config(), &store).read("a").await;
+        assert!(matches!(&refused, Err(AskError::Corrupt { .. })), "{refused:?}");
     });
 }
 

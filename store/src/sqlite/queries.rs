@@ -98,20 +98,32 @@ fn range(
 pub(super) fn open(conn: &Connection, entity: &EntityKey) -> Result<Opened, StoreError> {
     let reading = conn.unchecked_transaction().map_err(|e| refused(&e))?;
     let Some(known) = find(&reading, entity).map_err(|e| refused(&e))? else { return Ok(Opened::default()) };
-    let snapshot = match known.snapshot {
-        0 => None,
-        seq => {
-            let found = snapshot(&reading, entity, known.num)?;
-            let found = found.filter(|found| to_sql(found.seq) == seq);
-            Some(found.ok_or_else(|| corrupt(format!("the snapshot {seq} of {entity} is missing")))?)
-        }
+    let (snapshot, damaged) = match latest(&reading, entity, known) {
+        Ok(snapshot) => (snapshot, None),
+        // It saves time, and says nothing that the rows do not say.
+        Err(StoreError::Corrupt(why)) => (None, Some(why)),
+        Err(error) => return Err(error),
     };
     let first = snapshot.as_ref().map_or(1, |snapshot| snapshot.seq + 1);
     let rows = range(&reading, entity, known.num, (first, MAX_SEQ), usize::MAX, false)?;
-    match rows.first() {
-        Some(row) if row.seq != first => Err(corrupt(format!("row {first} of {entity} is missing"))),
-        None if snapshot.is_none() => Err(corrupt(format!("{entity} is known, but its rows are missing"))),
-        _ => Ok(Opened { snapshot, rows }),
+    let last = rows.last().map_or(0, |row| row.seq);
+    match (rows.first(), damaged) {
+        (Some(row), _) if row.seq != first => Err(corrupt(format!("row {first} of {entity} is missing"))),
+        (None, None) if snapshot.is_none() => Err(corrupt(format!("{entity} is known, but its rows are missing"))),
+        (_, Some(why)) if to_sql(last) < known.snapshot => Err(corrupt(format!("{why}; and its rows end with {last}"))),
+        (_, damaged) => Ok(Opened { snapshot, rows, damaged }),
+    }
+}
+
+/// The snapshot that the table `entity` names.
+fn latest(conn: &Connection, entity: &EntityKey, known: Known) -> Result<Option<StoredSnapshot>, StoreError> {
+    if known.snapshot == 0 {
+        return Ok(None);
+    }
+    let found = snapshot(conn, entity, known.num)?.filter(|found| to_sql(found.seq) == known.snapshot);
+    match found {
+        None => Err(corrupt(format!("the snapshot {} of {entity} is missing", known.snapshot))),
+        found => Ok(found),
     }
 }
 

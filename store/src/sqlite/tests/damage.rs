@@ -139,7 +139,11 @@ async fn rows_that_are_missing_or_another_ones_are_corrupt() {
             "another entity's row, sound in itself",
         ),
         ("UPDATE entity SET num = 99 WHERE num = 2; UPDATE entity SET num = 2 WHERE num = 1", "another number"),
-        ("UPDATE entity SET snapshot = 2 WHERE num = 1", "a snapshot that is not there"),
+        (
+            "UPDATE entity SET snapshot = 4 WHERE num = 1;
+             DELETE FROM journal WHERE position BETWEEN (1 << 31) | 3 AND (1 << 31) | 9",
+            "a snapshot that is missing, and rows that do not reach it",
+        ),
     ] {
         let folder = Folder::new();
         let store = filled(&folder).await;
@@ -149,6 +153,30 @@ async fn rows_that_are_missing_or_another_ones_are_corrupt() {
         assert!(!store.check_file(Depth::Quick).await.unwrap().is_sound(), "{what}");
         let healthy = Journal::open(&store, &customer("customer-5")).await;
         assert!(healthy.is_ok(), "{what}: others are still read");
+    }
+}
+
+#[tokio::test]
+async fn where_the_snapshot_is_damaged_all_rows_are_given_and_the_next_snapshot_takes_its_place() {
+    let key = customer("customer-3");
+    for harm in [
+        "UPDATE snapshot SET body = x'00'",
+        "UPDATE snapshot SET seq = 3",
+        "UPDATE snapshot SET num = 1",
+        "DELETE FROM snapshot",
+        "UPDATE snapshot SET format = 70000",
+    ] {
+        let folder = Folder::new();
+        let store = filled(&folder).await;
+        assert_eq!(Journal::open(&store, &key).await.unwrap().rows.len(), 2);
+        store.on_writer(move |conn| conn.execute_batch(harm).unwrap()).await;
+        let found = Journal::open(&store, &key).await.unwrap();
+        assert_eq!((found.snapshot, found.rows.len()), (None, 6), "{harm}");
+        assert!(found.damaged.is_some(), "{harm}: and is told");
+        assert!(!store.check_file(Depth::Quick).await.unwrap().is_sound(), "{harm}");
+        store.snapshot(&key, StoredSnapshot { seq: 6, format: 1, body: vec![6] }).await.unwrap();
+        let found = Journal::open(&store, &key).await.unwrap();
+        assert_eq!((found.snapshot.unwrap().seq, found.damaged), (6, None), "{harm}");
     }
 }
 

@@ -64,7 +64,7 @@ async fn the_golden_file_of_format_1_is_read_and_written_on() {
     std::fs::copy(golden("store.sqlite"), folder.path("store.db")).unwrap();
     let store = folder.open();
     let opened = Journal::open(&store, &customer("c1")).await.unwrap();
-    assert_eq!(opened, Opened { snapshot: Some(snapshot()), rows: vec![row(3)] });
+    assert_eq!(opened, Opened { snapshot: Some(snapshot()), rows: vec![row(3)], damaged: None });
     assert_eq!(store.rows(&customer("c1"), 1, 9, 9, false).await.unwrap(), [row(1), row(2), row(3)]);
     assert_eq!(Journal::open(&store, &guest()).await.unwrap().rows, [content().remove(3).row]);
     let card = store.get(View::CardByBarcode, "2000000000015").await.unwrap().unwrap();
