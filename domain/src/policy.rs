@@ -184,6 +184,8 @@ pub struct CheckoutPolicy {
     pub late_capture_hours: i64,
     /// Lines of one cart or order.
     pub max_lines: usize,
+    /// The most that offers together may take off an order's lines, permyriad of their subtotal, rounded down.
+    pub max_discount_permyriad: u32,
 }
 
 impl Default for CheckoutPolicy {
@@ -197,6 +199,7 @@ impl Default for CheckoutPolicy {
             open_holds: 2,
             late_capture_hours: 72,
             max_lines: 1000,
+            max_discount_permyriad: 10_000,
         }
     }
 }
@@ -389,6 +392,9 @@ impl Policy {
                  second, nor the second above 10000"
                     .to_owned(),
             );
+        }
+        if checkout.max_discount_permyriad > 10_000 {
+            return fail("checkout.max_discount_permyriad: at most 10000 (100 %)".to_owned());
         }
         let ttl = [checkout.hold_ttl_min_s, checkout.hold_ttl_s, checkout.hold_ttl_max_s];
         if ttl[0] < 1 || !ttl.is_sorted() || ttl[2] > 86_400 {

@@ -69,6 +69,15 @@ impl Day {
     }
 }
 
+impl Day {
+    /// 0 for Monday to 6 for Sunday.
+    #[must_use]
+    pub fn weekday(self) -> u8 {
+        // 1970-01-01 was a Thursday.
+        u8::try_from((i64::from(self.0) + 3).rem_euclid(7)).unwrap_or(0)
+    }
+}
+
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match epoch().checked_add(jiff::Span::new().days(self.0)) {
@@ -116,13 +125,26 @@ impl Calendar {
     /// The day on which `at` falls.
     #[must_use]
     pub fn day(&self, at: Timestamp) -> Day {
+        self.clock(at).0
+    }
+
+    /// Seconds since 1970-01-01 00:00 by the shop's clock.
+    fn local_seconds(&self, at: Timestamp) -> i64 {
         let utc = at.seconds();
         let offset = match self.fixed {
             Some((from, offset)) if utc >= from => offset,
             // Out of jiff's range (year -9999 to 9999) there is no calendar; the edges refuse such times.
             _ => jiff::Timestamp::from_second(utc).map_or(0, |utc| i64::from(self.zone.to_offset(utc).seconds())),
         };
-        Day(i32::try_from(utc.saturating_add(offset).div_euclid(86_400)).unwrap_or(0))
+        utc.saturating_add(offset)
+    }
+
+    /// The day on which `at` falls, and the minute of it that the shop's clock shows (0 to 1439).
+    #[must_use]
+    pub fn clock(&self, at: Timestamp) -> (Day, u16) {
+        let local = self.local_seconds(at);
+        let day = Day(i32::try_from(local.div_euclid(86_400)).unwrap_or(0));
+        (day, u16::try_from(local.rem_euclid(86_400) / 60).unwrap_or(0))
     }
 
     /// 00:00 of `day` (the first moment of it, where the clocks skip midnight).
@@ -210,6 +232,8 @@ mod tests {
         assert_eq!(almaty.day(noon).to_string(), "2026-11-23");
         assert_eq!(almaty.day(next).to_string(), "2026-11-24");
         assert_eq!(almaty.start(almaty.day(next)), next);
+        assert_eq!((almaty.clock(noon), almaty.clock(next).1), ((almaty.day(noon), 23 * 60 + 59), 0));
+        assert_eq!((almaty.day(noon).weekday(), almaty.day(next).weekday()), (0, 1), "a Monday, a Tuesday");
     }
 
     #[test]

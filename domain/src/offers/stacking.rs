@@ -1,0 +1,174 @@
+//! How offers go together: by priority, each on what the earlier ones left; of a group the best; of the exclusive ones the
+//! best alone, or all the others, whichever gives more. "Best" is most money, then most points, then the lesser id.
+//!
+//! An offer that would change nothing does not count, nor one whose limits forbid this use: the next best of its group
+//! takes its place.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use crate::{
+    ids::OfferId,
+    offers::{
+        basket::Basket,
+        candidates::Candidate,
+        discount::{Gift, Giving, Left},
+        outcome::{Reason, Use, multiplied},
+    },
+};
+
+/// Asks whether an offer's limits allow a use.
+pub type Uses<'a> = dyn Fn(&Use<'_>) -> Result<(), Reason> + 'a;
+
+/// Where offers are put one after the other.
+pub(super) struct Table<'a> {
+    pub(super) basket: &'a Basket<'a>,
+    pub(super) candidates: &'a [Candidate<'a>],
+    pub(super) delivery_minor: i64,
+    pub(super) rate_permyriad: Option<u32>,
+    pub(super) uses: &'a Uses<'a>,
+}
+
+/// What became of some of the candidates; positions are those of the table's.
+pub(super) struct Round {
+    pub(super) left: Left,
+    pub(super) applied: Vec<(usize, Gift)>,
+    pub(super) rejected: Vec<(usize, Reason)>,
+    /// What offers of each budget group give, minor units.
+    budgets: HashMap<u32, i64>,
+}
+
+/// What is compared, the better the greater.
+type Worth<'a> = (i64, i64, Reverse<&'a OfferId>);
+
+impl<'a> Table<'a> {
+    pub(super) fn round(&self, cap: i64) -> Round {
+        let left = Left { lines: self.basket.subtotal.clone(), delivery: self.delivery_minor, cap };
+        Round { left, applied: Vec::new(), rejected: Vec::new(), budgets: HashMap::new() }
+    }
+
+    fn id(&self, candidate: usize) -> &'a OfferId {
+        &self.candidates[candidate].compiled.id
+    }
+
+    fn worth(&self, candidate: usize, gift: &Gift) -> Worth<'a> {
+        (gift.minor(), gift.points, Reverse(self.id(candidate)))
+    }
+
+    fn gift(&self, candidate: usize, left: &Left) -> Gift {
+        let Candidate { compiled, lines, .. } = &self.candidates[candidate];
+        Giving {
+            compiled,
+            basket: self.basket,
+            delivery_minor: self.delivery_minor,
+            left,
+            lines,
+            rate_permyriad: self.rate_permyriad,
+        }
+        .gift()
+    }
+
+    /// All candidates, as the rules stack them.
+    pub(super) fn play(&self, cap: i64) -> Round {
+        let (exclusive, others): (Vec<usize>, Vec<usize>) = (0..self.candidates.len())
+            .partition(|candidate| self.candidates[*candidate].compiled.offer.stacking.exclusive);
+        let mut together = self.round(cap);
+        self.play_together(&others, &mut together);
+        if exclusive.is_empty() {
+            return together;
+        }
+        let mut alone = self.round(cap);
+        self.play_best(&exclusive, Reason::ExclusiveOutdone, &mut alone);
+        let (mut winner, loser) =
+            if self.worth_of(&alone) > self.worth_of(&together) { (alone, together) } else { (together, alone) };
+        winner.rejected.extend(loser.rejected);
+        winner.rejected.extend(loser.applied.into_iter().map(|(outdone, _)| (outdone, Reason::ExclusiveOutdone)));
+        winner
+    }
+
+    /// One after the other; a group stands where its first member that may apply would.
+    fn play_together(&self, others: &[usize], round: &mut Round) {
+        let mut groups: HashMap<u32, usize> = HashMap::new();
+        let mut slots: Vec<Vec<usize>> = Vec::with_capacity(others.len());
+        for candidate in others {
+            let group = self.candidates[*candidate].compiled.group;
+            match group.and_then(|group| groups.get(&group)) {
+                Some(slot) => slots[*slot].push(*candidate),
+                None => {
+                    groups.extend(group.map(|group| (group, slots.len())));
+                    slots.push(vec![*candidate]);
+                }
+            }
+        }
+        for slot in slots {
+            match slot.as_slice() {
+                [candidate] => self.apply(*candidate, round),
+                members => self.play_best(members, Reason::GroupOutdone, round),
+            }
+        }
+    }
+
+    /// The best of `members` that its limits allow.
+    fn play_best(&self, members: &[usize], outdone: Reason, round: &mut Round) {
+        let mut gifts: Vec<(usize, Gift)> =
+            members.iter().map(|member| (*member, self.gift(*member, &round.left))).collect();
+        gifts.sort_by(|a, b| self.worth(b.0, &b.1).cmp(&self.worth(a.0, &a.1)));
+        let mut is_found = false;
+        for (member, gift) in gifts {
+            if is_found && gift.is_something() {
+                round.rejected.push((member, outdone));
+            } else {
+                is_found |= self.settle(member, gift, round);
+            }
+        }
+    }
+
+    /// One offer on what is left.
+    pub(super) fn apply(&self, candidate: usize, round: &mut Round) {
+        let gift = self.gift(candidate, &round.left);
+        self.settle(candidate, gift, round);
+    }
+
+    /// Lets a gift count, or says why not.
+    fn settle(&self, candidate: usize, gift: Gift, round: &mut Round) -> bool {
+        if !gift.is_something() {
+            round.rejected.push((candidate, Reason::NoEffect));
+            return false;
+        }
+        let Candidate { compiled, code, .. } = &self.candidates[candidate];
+        let budget = compiled.budget_group;
+        let spent = budget.and_then(|group| round.budgets.get(&group)).copied().unwrap_or(0);
+        let asked = Use {
+            offer_id: &compiled.id,
+            kind: compiled.kind,
+            offer: &compiled.offer,
+            code: *code,
+            discount_minor: gift.minor(),
+            group_minor: spent,
+        };
+        if let Err(reason) = (self.uses)(&asked) {
+            round.rejected.push((candidate, reason));
+            return false;
+        }
+        for (line, minor) in &gift.shares {
+            round.left.lines[*line] -= minor;
+        }
+        round.left.cap -= gift.lines_minor;
+        round.left.delivery -= gift.delivery_minor;
+        round.budgets.extend(budget.map(|group| (group, spent + gift.minor())));
+        round.applied.push((candidate, gift));
+        true
+    }
+
+    /// What a round gives in all. Nothing at all is worth less than anything.
+    fn worth_of(&self, round: &Round) -> Option<Worth<'a>> {
+        let first = round.applied.iter().map(|(candidate, _)| self.id(*candidate)).min()?;
+        let money = round.applied.iter().map(|(_, gift)| gift.minor()).sum();
+        let left = |line: &usize| i128::from(round.left.lines[*line]);
+        let open: i128 = self.basket.open.iter().map(|line| left(&line)).sum();
+        let extra = |gift: &Gift| gift.multiplied.iter().map(left).sum::<i128>() * i128::from(gift.extra_permyriad);
+        let added = round.applied.iter().map(|(_, gift)| extra(gift)).sum();
+        let bonus: i64 = round.applied.iter().map(|(_, gift)| gift.bonus_points).sum();
+        let points = bonus + multiplied(self.rate_permyriad.unwrap_or(0), open, added);
+        Some((money, points, Reverse(first)))
+    }
+}
