@@ -85,24 +85,31 @@ impl<'a> Table<'a> {
         winner
     }
 
-    /// One after the other; a group stands where its first member that may apply would.
+    /// One after the other. A group stands where the first of its members stands that has an effect and is allowed there:
+    /// one that is not must not move the others.
     fn play_together(&self, others: &[usize], round: &mut Round) {
-        let mut groups: HashMap<u32, usize> = HashMap::new();
-        let mut slots: Vec<Vec<usize>> = Vec::with_capacity(others.len());
+        let mut groups: HashMap<u32, Vec<usize>> = HashMap::new();
         for candidate in others {
-            let group = self.candidates[*candidate].compiled.group;
-            match group.and_then(|group| groups.get(&group)) {
-                Some(slot) => slots[*slot].push(*candidate),
-                None => {
-                    groups.extend(group.map(|group| (group, slots.len())));
-                    slots.push(vec![*candidate]);
-                }
+            if let Some(group) = self.candidates[*candidate].compiled.group {
+                groups.entry(group).or_default().push(*candidate);
             }
         }
-        for slot in slots {
-            match slot.as_slice() {
-                [candidate] => self.apply(*candidate, round),
-                members => self.play_best(members, Reason::GroupOutdone, round),
+        for candidate in others {
+            let Some(group) = self.candidates[*candidate].compiled.group else {
+                self.apply(*candidate, round);
+                continue;
+            };
+            let Some(members) = groups.get_mut(&group) else { continue };
+            let gift = self.gift(*candidate, &round.left);
+            match self.allow(*candidate, &gift, round) {
+                Ok(()) => {
+                    self.play_best(members, Reason::GroupOutdone, round);
+                    groups.remove(&group);
+                }
+                Err(reason) => {
+                    round.rejected.push((*candidate, reason));
+                    members.retain(|member| member != candidate);
+                }
             }
         }
     }
@@ -130,22 +137,7 @@ impl<'a> Table<'a> {
 
     /// Lets a gift count, or says why not.
     fn settle(&self, candidate: usize, gift: Gift, round: &mut Round) -> bool {
-        if !gift.is_something() {
-            round.rejected.push((candidate, Reason::NoEffect));
-            return false;
-        }
-        let Candidate { compiled, code, .. } = &self.candidates[candidate];
-        let budget = compiled.budget_group;
-        let spent = budget.and_then(|group| round.budgets.get(&group)).copied().unwrap_or(0);
-        let asked = Use {
-            offer_id: &compiled.id,
-            kind: compiled.kind,
-            offer: &compiled.offer,
-            code: *code,
-            discount_minor: gift.minor(),
-            group_minor: spent,
-        };
-        if let Err(reason) = (self.uses)(&asked) {
+        if let Err(reason) = self.allow(candidate, &gift, round) {
             round.rejected.push((candidate, reason));
             return false;
         }
@@ -154,9 +146,28 @@ impl<'a> Table<'a> {
         }
         round.left.cap -= gift.lines_minor;
         round.left.delivery -= gift.delivery_minor;
-        round.budgets.extend(budget.map(|group| (group, spent + gift.minor())));
+        if let Some(group) = self.candidates[candidate].compiled.budget_group {
+            *round.budgets.entry(group).or_default() += gift.minor();
+        }
         round.applied.push((candidate, gift));
         true
+    }
+
+    /// Whether a gift may count: it changes something, and the offer's limits allow it.
+    fn allow(&self, candidate: usize, gift: &Gift, round: &Round) -> Result<(), Reason> {
+        if !gift.is_something() {
+            return Err(Reason::NoEffect);
+        }
+        let Candidate { compiled, code, .. } = &self.candidates[candidate];
+        let spent = compiled.budget_group.and_then(|group| round.budgets.get(&group));
+        (self.uses)(&Use {
+            offer_id: &compiled.id,
+            kind: compiled.kind,
+            offer: &compiled.offer,
+            code: *code,
+            discount_minor: gift.minor(),
+            group_minor: spent.copied().unwrap_or(0),
+        })
     }
 
     /// What a round gives in all. Nothing at all is worth less than anything.

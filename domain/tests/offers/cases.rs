@@ -1,0 +1,1 @@
+//! Examples too fine for the page.

@@ -1,0 +1,20 @@
+//! The promotion engine as a shop owner reads it and as it must always hold. One binary, one link step.
+//!
+//! `document` runs the tables of `docs/reference/offers.md`; `cases` holds examples that are too fine for that page;
+//! `properties` drives what `generate` makes up, and compares with `plain`, a second engine that enumerates pieces and
+//! takes its time. `speed` measures, and is run by hand in a release build.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it finds what must not be"
+)]
+
+mod cases;
+mod document;
+mod generate;
+mod plain;
+mod properties;
+mod say;
+mod speed;
