@@ -14,6 +14,8 @@
 mod cases;
 mod document;
 mod generate;
+#[path = "../shared/page.rs"]
+mod page;
 mod plain;
 mod properties;
 mod say;

@@ -7,40 +7,14 @@ use adal_domain::{
 };
 
 use crate::{
-    notation::{tenge, whole},
+    page::{self, Table, tenge, whole},
     scenario::{self, Row},
 };
 
 const PAGE: &str = include_str!("../../../docs/reference/points.md");
 
-/// A table: where it begins, its headers, its rows.
-struct Table {
-    heading: String,
-    line: usize,
-    headers: Vec<String>,
-    rows: Vec<(usize, Vec<String>)>,
-}
-
-fn cells(line: &str) -> Vec<String> {
-    line.trim().trim_start_matches('|').trim_end_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
-}
-
 fn tables() -> Vec<Table> {
-    let mut tables: Vec<Table> = Vec::new();
-    let (mut heading, mut inside) = (String::new(), false);
-    for (i, line) in PAGE.lines().enumerate() {
-        if let Some(title) = line.strip_prefix('#') {
-            heading = title.trim_start_matches('#').trim().to_owned();
-        }
-        let is_row = line.starts_with('|');
-        if is_row && !inside {
-            tables.push(Table { heading: heading.clone(), line: i + 1, headers: cells(line), rows: Vec::new() });
-        } else if is_row && !line.starts_with("|--") {
-            tables.last_mut().unwrap().rows.push((i + 1, cells(line)));
-        }
-        inside = is_row;
-    }
-    tables
+    page::tables(PAGE)
 }
 
 fn numbers(row: &[String]) -> Vec<i64> {

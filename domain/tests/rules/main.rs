@@ -16,6 +16,8 @@ mod document;
 mod journal;
 mod level;
 mod notation;
+#[path = "../shared/page.rs"]
+mod page;
 mod plain;
 mod properties;
 mod say;

@@ -5,21 +5,10 @@ use adal_domain::{
     time::Timestamp,
 };
 
-use crate::say;
-
-/// "1,234" or "-5" as a whole number.
-pub fn whole(text: &str) -> i64 {
-    let digits = text.trim().replace(',', "");
-    digits.strip_prefix('+').unwrap_or(&digits).parse().unwrap_or_else(|_| panic!("not a number: {text:?}"))
-}
-
-/// "1,234.50" tenge as minor units.
-pub fn tenge(text: &str) -> i64 {
-    let text = text.trim().replace(',', "");
-    let (tenge, tiyn) = text.split_once('.').unwrap_or((&text, "00"));
-    assert_eq!(tiyn.len(), 2, "two digits of tiyn: {text:?}");
-    whole(tenge) * 100 + whole(tiyn)
-}
+use crate::{
+    page::{tenge, whole},
+    say,
+};
 
 /// The days and the minute of the day in "day 3, 10:30" or "days 3-9, 10:30"; without a clock, 00:00.
 pub fn days(text: &str) -> (std::ops::RangeInclusive<i32>, i64) {

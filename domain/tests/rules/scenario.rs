@@ -19,7 +19,8 @@ use adal_domain::{
 
 use crate::{
     journal::{Journal, context},
-    notation::{days, lines, moment, quantities, tenge, whole, worth},
+    notation::{days, lines, moment, quantities, worth},
+    page::{tenge, whole},
     say,
 };
 
