@@ -23,12 +23,26 @@ use adal_domain::{
 
 use super::{Fault, Holds};
 
-/// Seconds: a moment within the holds' time, their end, and one after it.
+/// Seconds: a moment within every hold's time.
 pub const EARLY: i64 = 5;
-pub const EXPIRES: i64 = 10;
-pub const PAST: i64 = 20;
-/// When promos look for what is overdue: after the first question is due, and after the second.
-pub const ASKING: [i64; 2] = [100, 1000];
+/// The owners whose holds end early; those of further ones last on, and can take what the early ones gave up.
+pub const SOON: usize = 2;
+
+/// When an owner's holds end, seconds.
+pub const fn expires(owner: usize) -> i64 {
+    if owner < SOON { 10 } else { 2000 }
+}
+
+/// A moment after that.
+pub const fn past(owner: usize) -> i64 {
+    expires(owner) + 10
+}
+
+/// When promos look for what is overdue: after the first question to each is due, and after the second.
+pub const fn asking(owner: usize) -> [i64; 2] {
+    if owner < SOON { [100, 1000] } else { [2100, 5000] }
+}
+
 /// What each use takes off.
 pub const MINOR: i64 = 7;
 /// The day of every capture.
@@ -190,7 +204,7 @@ pub fn reserve(owner: usize, attempt: usize, limit: u64) -> Reserve {
         as_far: false,
         ip: None,
         link_keys: Vec::new(),
-        expires_at: at(EXPIRES),
+        expires_at: at(expires(owner)),
         limits,
     }
 }
@@ -278,8 +292,8 @@ impl World {
     pub fn expire(&mut self, o: usize, seen: &Seen) {
         let live: Vec<ExchangeId> = self.owners[o].book.holds.iter().map(|live| live.hold.clone()).collect();
         for hold in live {
-            let step = self.owners[o].book.release(&hold, at(PAST)).unwrap();
-            self.write(o, &step, PAST);
+            let step = self.owners[o].book.release(&hold, at(past(o))).unwrap();
+            self.write(o, &step, past(o));
             note(&seen.expired, true);
         }
     }
@@ -287,7 +301,7 @@ impl World {
     /// Step 6: the owner answers a question, by one of the clocks that it may have.
     pub fn answer(&mut self, o: usize, question: &Question, now: i64, holds: &Holds) {
         let (fault, seen) = (holds.fault, &holds.seen);
-        if now >= EXPIRES {
+        if now >= expires(o) {
             self.expire(o, seen);
         }
         let (seq, index) = question.token;
@@ -331,7 +345,7 @@ impl World {
             Packet::Hold { owner, attempt, tokens } => {
                 let parts = wants[*owner].iter().zip(tokens).map(|(p, token)| part(*p, *owner, *attempt, *token));
                 let hold = hold_id(*owner, *attempt);
-                let step = self.owners[*owner].book.hold(&hold, at(EXPIRES), parts.collect(), at(now));
+                let step = self.owners[*owner].book.hold(&hold, at(expires(*owner)), parts.collect(), at(now));
                 note(&seen.late_hold_refused, step == Err(BookError::Over));
                 if let Ok(step) = step {
                     self.write(*owner, &step, now);
@@ -341,7 +355,7 @@ impl World {
             Packet::Refuse { owner, attempt, asked } => {
                 let asked: Vec<_> = wants[*owner].iter().take(*asked).map(|p| promo_name(*p)).collect();
                 let hold = hold_id(*owner, *attempt);
-                if let Ok(step) = self.owners[*owner].book.refuse(&hold, &asked, at(EXPIRES), at(now)) {
+                if let Ok(step) = self.owners[*owner].book.refuse(&hold, &asked, at(expires(*owner)), at(now)) {
                     self.write(*owner, &step, now);
                 }
             }
@@ -358,16 +372,17 @@ impl World {
     pub fn sweep(&mut self) {
         let (owners, promos) = (&self.owners, &self.promos);
         self.net.retain(|packet| match packet {
-            Packet::Reserve { promo, .. } => promos[*promo].head < EXPIRES,
+            Packet::Reserve { owner, promo, .. } => promos[*promo].head < expires(*owner),
             Packet::Answer { owner, attempt, .. } => {
                 let owner = &owners[*owner];
                 matches!(owner.coordinator, Coordinator::Reserving { .. }) && owner.attempts == attempt + 1
             }
             Packet::Hold { owner, attempt, .. } => {
+                let until = expires(*owner);
                 let owner = &owners[*owner];
                 // Its arrival also frees the coordinator.
                 let waits = owner.coordinator == Coordinator::Committing && owner.attempts == attempt + 1;
-                waits || owner.head < EXPIRES
+                waits || owner.head < until
             }
             Packet::Refuse { .. } | Packet::Late { .. } | Packet::LateQuestion { .. } => true,
         });
