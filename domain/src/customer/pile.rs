@@ -218,7 +218,7 @@ mod tests {
         fn it_is_what_a_plain_list_is(
             ops in prop::collection::vec(
                 prop_oneof![
-                    12 => (0..9).prop_map(Op::Push),
+                    12 => (0..9999).prop_map(Op::Push),
                     4 => (0_usize..1000, any::<bool>()).prop_map(|(i, stays)| Op::Change(i, stays)),
                     4 => (0_usize..3, Just(false)).prop_map(|(i, stays)| Op::Change(i, stays)),
                     1 => Just(Op::Keep),
@@ -236,11 +236,11 @@ mod tests {
                     }
                     Op::Change(i, stays) if i < plain.len() => {
                         let (id, _) = plain[i];
-                        plain[i].1 += 1;
+                        plain[i].1 += 700;
                         if !stays {
                             plain.remove(i);
                         }
-                        pile.change(|item| item.0 == id, |item| { item.1 += 1; stays });
+                        pile.change(|item| item.0 == id, |item| { item.1 += 700; stays });
                     }
                     Op::Change(..) => pile.change(|item| item.0 == u32::MAX, |_| unreachable!()),
                     Op::Keep => copies.push((pile.clone(), plain.clone())),

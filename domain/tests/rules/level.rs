@@ -102,5 +102,6 @@ fn the_ten_thousandth_command_costs_what_the_tenth_does() {
         );
         worst = worst.max(ratio);
     }
-    assert!(worst < 2.0, "{worst}");
+    // With the server round it, which takes fifty times as long, the goal is 1.25.
+    assert!(worst < 1.5, "{worst}");
 }

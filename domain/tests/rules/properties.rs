@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use adal_domain::{
     customer::{Event, Reply, read::Band, tier::AsOf},
     line::{Line, Unit},
+    order_event::CancelledBy,
 };
 use proptest::prelude::*;
 
@@ -87,6 +88,50 @@ proptest! {
         prop_assert!(aged > 0 || span < 1000, "nothing was aged in {} days", span);
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 32, ..ProptestConfig::default() })]
+
+    /// So many orders that most are laid away, some late, some returned long after: tier and trust are what a walk over
+    /// all of them gives, and a replay and a snapshot end in the same state.
+    #[test]
+    fn hundreds_of_orders_are_walked_like_a_few(
+        orders in prop::collection::vec(
+            (1_i64..40, prop_oneof![Just(99_999_i64), 100_000_i64..2_000_000], prop_oneof![9 => Just(0_i64), 1 => 0_i64..300], 0_u8..20),
+            250..350,
+        ),
+    ) {
+        let mut run = Run::new();
+        run.is_checked = false;
+        run.run(&say::card());
+        for (i, (hours, paid, late, what)) in orders.iter().enumerate() {
+            run.clock = run.clock.plus_seconds(hours * 3600);
+            let (id, lines) = (format!("o{i}"), [say::piece("tv", 2_000_000)]);
+            let at = run.clock.plus_seconds(-late * 86_400);
+            run.run(&say::placed(&id, at, &lines));
+            match what {
+                0 | 1 => run.run(&say::cancelled(&id, at, CancelledBy::Customer, *what == 0)),
+                _ => run.run(&say::completed(&id, at, *paid)),
+            };
+            if *what == 19 {
+                run.run(&say::returned(&format!("o{}", i * 2 / 3), run.clock, &[("tv", 1)], Some(50_000)));
+            }
+        }
+        let (facts, state) = (run.facts(), &run.journal.state);
+        prop_assert_eq!(state.facts.len(), facts.len());
+        for days in [-100, -9, 0, 200, 380] {
+            let now = run.clock.plus_seconds(days * 86_400);
+            let as_of = AsOf::new(now);
+            let tier = state.tier_state(as_of, &run.journal.context);
+            prop_assert_eq!((tier.tier, tier.grace_from), plain::tier(&facts, now), "{} days on", days);
+            let (clean, late, ..) = plain::counts(&facts, now);
+            let (r, s) = (5 * clean.min(40), 10 * late);
+            prop_assert_eq!(state.score(as_of, &run.journal.context), 100 * (50 + r) / (100 + r + s), "{} days on", days);
+        }
+        prop_assert_eq!(&run.journal.replayed(), state, "a replay of the stored bytes");
+        prop_assert_eq!(&run.journal.reloaded(), state, "a snapshot's round trip");
+    }
 }
 
 proptest! {
