@@ -90,7 +90,6 @@ pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Rep
     entities::<Catalogue>(store, &mut report).await?;
     entities::<Customer>(store, &mut report).await?;
     entities::<Guest>(store, &mut report).await?;
-    entities::<Promo>(store, &mut report).await?;
     // With damaged rows there is nothing to compare with.
     if alone && report.found == 0 {
         let different = views::compare_all(store).await?;

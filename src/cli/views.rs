@@ -58,7 +58,6 @@ async fn derived(store: &SqliteStore) -> Result<DerivedRebuild, StoreError> {
     kind::<Catalogue>(store, &session).await?;
     kind::<Customer>(store, &session).await?;
     kind::<Guest>(store, &session).await?;
-    kind::<Promo>(store, &session).await?;
     Ok(session)
 }
 

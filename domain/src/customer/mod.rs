@@ -31,6 +31,7 @@ mod settle;
 mod standing;
 mod stored;
 mod views;
+mod weight;
 
 use std::sync::Arc;
 
@@ -270,7 +271,7 @@ macro_rules! entity {
             }
 
             fn weight(state: &State) -> usize {
-                standing::weight(state)
+                weight::of(state)
             }
 
             fn broken_invariants(state: &State) -> Vec<&'static str> {

@@ -171,22 +171,3 @@ impl State {
         self.card.as_deref().map(|card| card.barcode)
     }
 }
-
-/// About how many bytes a state takes: its own, and what its vectors hold.
-pub(super) fn weight(state: &State) -> usize {
-    use std::mem::size_of;
-    let ledger = &state.ledger;
-    let lines: usize = state.open_orders.iter().filter_map(|open| open.placed.as_ref()).map(|p| p.lines.len()).sum();
-    let carts: usize = state.holds.iter().map(|hold| hold.cart.lines.len()).sum();
-    size_of::<State>()
-        + state.card.as_ref().map_or(0, |_| size_of::<crate::card::Card>())
-        + state.facts.weight()
-        + ledger.lots.capacity() * size_of::<super::ledger::Lot>()
-        + ledger.pending.capacity() * (size_of::<super::ledger::Pending>() + 64)
-        + ledger.reviews.capacity() * (size_of::<super::ledger::UnderReview>() + 96)
-        + ledger.expired.capacity() * 16
-        + ledger.burns.iter().map(|burn| 64 + burn.spent.capacity() * 16).sum::<usize>()
-        + state.open_orders.capacity() * (size_of::<super::OpenOrder>() + 64)
-        + lines * 96
-        + carts * 400
-}
