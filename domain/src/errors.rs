@@ -147,7 +147,8 @@ error_codes! {
     RefundTooLarge = "refund_too_large", 422, "More is refunded than was paid";
     /// A capture names a line or more of a line than was held.
     CaptureTooLarge = "capture_too_large", 422, "More is captured than was held";
-    /// The customer has too many orders, flags, reviews or approvals open at once; the detail names the limit.
+    /// The customer has too many orders, burns, flags, reviews or approvals at once; the detail names the limit. Not
+    /// recorded: the same request, with the same key or event_id, is taken once there is room.
     TooManyOpen = "too_many_open", 422, "Too many open at once";
     /// An adjustment of zero points, or above the largest allowed.
     AdjustmentInvalid = "adjustment_invalid", 422, "The adjustment is not valid";
@@ -200,11 +201,12 @@ impl Refusal {
         Self { code, detail: detail.into(), max: None, quote: None }
     }
 
-    /// Whether it is the command's answer for good. A fault of ours and a switch that is off say nothing of the command:
-    /// the caller repeats it, with the same key, when the fault is mended or the switch is on.
+    /// Whether it is the command's answer for good. A fault of ours, a switch that is off and a list that is full say
+    /// nothing of the command: the caller repeats it, with the same key, when the fault is mended, the switch is on, or
+    /// there is room.
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
-        !matches!(self.code, Code::Internal | Code::FeatureDisabled)
+        !matches!(self.code, Code::Internal | Code::FeatureDisabled | Code::TooManyOpen)
     }
 
     /// The same, with the most that would have been accepted.

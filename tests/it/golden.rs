@@ -46,9 +46,9 @@ fn the_errors_are_the_ones_checked_in() {
         "# Errors\n\nEvery error is a problem (RFC 9457): `{type, title, status, code, detail, request_id}`, for some also \
          `max` (the most that\nwould have been accepted) or `quote`. `code` is stable: write clients against it, not \
          against `title` or `detail`.\n\nRefusals by a rule are recorded under their `Idempotency-Key` and repeat alike \
-         for 24 hours; 401, 403 without a command, 429\nand 503 are not recorded, nor are `feature_disabled` and \
-         `internal`: repeat the request, with the same key, when that is over. 429 and 503 carry\n`Retry-After`. One \
-         order event alone that a rule refuses is answered 422, whatever the status below.\n\nMade from \
+         for 24 hours; 401, 403 without a command, 429\nand 503 are not recorded, nor are `feature_disabled`, \
+         `too_many_open` and `internal`: repeat the request, with\nthe same key, when that is over. 429 and 503 carry \
+         `Retry-After`. One order event alone that a rule refuses is answered\n422, whatever the status below.\n\nMade from \
          `domain/src/errors.rs` by `ADAL_UPDATE=1 cargo test -p adal --test it golden`.\n\n| code | status | when \
          |\n|---|---|---|\n",
     );

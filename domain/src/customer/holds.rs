@@ -20,6 +20,9 @@ use crate::{
     ids::{HoldId, OrderId, OrderKey},
 };
 
+/// Parts of lots that burns of one customer remember for returns: 320 KB. A burn is kept for 800 days.
+const MAX_BURN_PARTS: usize = 20_000;
+
 /// Expired holds of one customer that a late capture still finds.
 const MAX_EXPIRED: usize = 20;
 
@@ -43,6 +46,9 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
         return Err(Refusal::new(Code::TooManyHolds, detail));
     }
     forget_oldest(draft);
+    if request.cart.points_to_burn > 0 {
+        burns_have_room(draft)?;
+    }
     let mut standing = draft.state.standing(draft.context, now);
     if request.scan_step.is_some_and(|step| draft.state.is_step_used(step)) {
         standing.no_burn = standing.no_burn.or(Some(Code::QrUsed));
@@ -72,6 +78,15 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
         parts,
     })));
     Ok(Reply::Held(Box::new(priced)))
+}
+
+fn burns_have_room(draft: &Draft<'_>) -> Result<(), Refusal> {
+    let parts: usize = draft.state.ledger.burns.iter().map(|burn| burn.spent.len()).sum();
+    if parts < MAX_BURN_PARTS {
+        return Ok(());
+    }
+    let detail = format!("points_to_burn: {MAX_BURN_PARTS} burns are kept for returns already");
+    Err(Refusal::new(Code::TooManyOpen, detail).with_max(0))
 }
 
 /// Holds past their time keep their carts for a late capture: the oldest make room.

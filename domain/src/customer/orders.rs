@@ -18,6 +18,12 @@ use crate::{
     time::Timestamp,
 };
 
+/// Ended orders of one customer that are remembered: 20 MB. They leave after two years.
+const MAX_ENDED: usize = 1_000_000;
+
+/// Earnings of one customer that wait for support.
+const MAX_REVIEWS: usize = 500;
+
 /// Returns of one order, kept and booked.
 const MAX_RETURNS: usize = 100;
 
@@ -52,11 +58,8 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
     not_forgotten(draft, event)?;
     let before = draft.events.len();
     forget_open(draft);
-    if ended.is_none() && open(draft, &event.order).is_none() {
-        let most = draft.context.policy.orders.max_open;
-        if draft.state.open_orders.len() >= most {
-            return Err(Refusal::new(Code::TooManyOpen, format!("the customer has {most} open orders already")));
-        }
+    if ended.is_none() {
+        has_room(draft, &event.order)?;
     }
     match (&event.fact, ended) {
         (OrderFact::Placed { lines, charged_by, link_keys, .. }, None) => {
@@ -105,11 +108,30 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
             format!("loyalty.earn is off, and order {} earns: send the event again when it is on", event.order);
         return Err(Refusal::new(Code::FeatureDisabled, detail));
     }
+    let under_review = draft.events[before..].iter().any(|event| matches!(event, Event::UnderReview(_)));
+    if under_review && draft.state.ledger.reviews.len() > MAX_REVIEWS {
+        let detail =
+            format!("{MAX_REVIEWS} earnings are under review already: send the event again when some are decided");
+        return Err(Refusal::new(Code::TooManyOpen, detail));
+    }
     let changed = draft.events.len() > before;
     if changed {
         settle::age(draft);
     }
     Ok(Reply::Order { changed })
+}
+
+/// Whether the customer can have one more order, if this is a new one.
+fn has_room(draft: &Draft<'_>, order: &OrderKey) -> Result<(), Refusal> {
+    let refuse = |what: String| Err(Refusal::new(Code::TooManyOpen, what));
+    let most = draft.context.policy.orders.max_open;
+    if draft.state.facts.len() >= MAX_ENDED {
+        return refuse(format!("the customer has {MAX_ENDED} orders already"));
+    }
+    if draft.state.open_orders.len() >= most && open(draft, order).is_none() {
+        return refuse(format!("the customer has {most} open orders already"));
+    }
+    Ok(())
 }
 
 /// Whether an order earns by this event: not by one that merely brings what an earlier order earned.

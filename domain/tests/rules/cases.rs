@@ -4,6 +4,8 @@ use adal_domain::{
     checkout::Cart,
     customer::{
         CardChange, Command, Event, Reply,
+        facts::{Fact, FactKind},
+        ledger::Burn,
         read::{Cause, SignalKind},
     },
     ids::{HoldId, LineId, Word},
@@ -455,4 +457,53 @@ fn an_order_of_which_nothing_was_heard_for_400_days_is_forgotten() {
     journal.run(time(402, 10), &say::placed("B", time(402, 10), &[say::piece("milk", 1000)])).unwrap();
     assert_eq!(journal.state.open_orders.len(), 1);
     assert_eq!(journal.state.open_orders[0].order.order_id.as_str(), "B");
+}
+
+/// Every list of a customer is bounded: what goes under review waits for support, and 500 of them are enough.
+#[test]
+fn the_501st_earning_under_review_is_refused_until_support_has_decided_one() {
+    let mut journal = with_card();
+    let completed = |n: i32| (time(1 + n / 300, 60 + i64::from(n % 300)), format!("o{n}"));
+    let mut n = 0;
+    let refused = loop {
+        let (at, order) = completed(n);
+        journal.run(at, &say::placed(&order, at, &[say::piece("tv", 100_000)])).unwrap();
+        let event = say::completed(&order, at, 100_000);
+        match journal.run(at, &event) {
+            Ok(_) => n += 1,
+            Err(refusal) => break (event, refusal),
+        }
+        assert!(n < 600);
+    };
+    assert_eq!(journal.state.ledger.reviews.len(), 500);
+    assert_eq!((refused.1.code.as_str(), refused.1.is_recorded()), ("too_many_open", false));
+    let entry = journal.state.ledger.reviews[0].entry.clone();
+    let void = Command::DecideReview { entry, release: false, reason: "bots".to_owned(), by: say::by("support-1") };
+    journal.run(time(9, 1), &void).unwrap();
+    journal.run(time(9, 2), &refused.0).unwrap();
+    assert_eq!(journal.state.ledger.reviews.len(), 500);
+}
+
+#[test]
+fn where_too_many_burns_are_kept_no_more_points_are_held() {
+    let mut journal = with_card();
+    journal.run(time(1, 1), &say::adjust(100)).unwrap();
+    let part = journal.state.ledger.soonest(1, None);
+    let spent = part.repeat(20_000);
+    journal.state.ledger.burns.push(Burn { key: 1, at: time(1, 1), points: 20_000, given_back: 0, spent });
+    let refusal = journal.run(time(1, 2), &say::hold(&plums(), 1, None)).unwrap_err();
+    assert_eq!(refusal.code.as_str(), "too_many_open");
+    journal.run(time(1, 3), &say::hold(&plums(), 0, None)).unwrap();
+}
+
+#[test]
+fn a_customer_has_a_million_orders_at_most() {
+    let mut journal = with_card();
+    let fact = |key| Fact::new(key, time(1, 1), 1, 1, FactKind::Completed);
+    journal.state.facts = (1..=1_000_000).map(fact).collect();
+    let event = say::placed("A", time(1, 2), &plums());
+    assert_eq!(journal.run(time(1, 2), &event).unwrap_err().code.as_str(), "too_many_open");
+    journal.state.facts.pop();
+    (journal.state.standing.total_orders, journal.state.standing.completed_orders) = (999_999, 999_999);
+    journal.run(time(1, 2), &event).unwrap();
 }
