@@ -99,6 +99,8 @@ pub(crate) struct EntityActor<E: Entity> {
     finish: Option<OwnedSemaphorePermit>,
     rows_since_snapshot: u32,
     snapshotting: bool,
+    /// A row of this actor's has owed something.
+    owed: bool,
 }
 
 // Nothing is pinned inside; the rules' types need not say so.
@@ -164,6 +166,7 @@ impl<E: Entity> EntityActor<E> {
             finish: None,
             rows_since_snapshot: 0,
             snapshotting: false,
+            owed: false,
         }
     }
 
@@ -331,7 +334,7 @@ impl<E: Entity> EntityActor<E> {
         if !effects.is_empty()
             && let Some(outbox) = self.live.inner.effects.get()
         {
-            outbox.owe(self.key(), self.core.head().seq, effects);
+            outbox.owe(self.key(), self.core.head().seq, effects, !std::mem::replace(&mut self.owed, true));
         }
         self.rows_since_snapshot = self.rows_since_snapshot.saturating_add(1);
         self.phase = Phase::Ready;

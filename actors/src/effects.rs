@@ -7,8 +7,8 @@
 //! away for days.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -26,6 +26,9 @@ const QUEUED: usize = 256;
 
 /// How long to wait after a delivery that failed, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(30));
+
+/// How often the outbox is looked through for what nobody brings: rows that the loop was never told of.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub struct Effects {
@@ -71,12 +74,54 @@ impl Effects {
         self.lanes().len()
     }
 
-    /// Finds what was owed when the process last ended, and begins to bring it. **Before the first ask**: a new row of
+    /// Finds what was owed when the process last ended, begins to bring it, and from then on looks again every minute,
+    /// since a row can be durable without anybody having been told. **Before the first ask**: a new row of
     /// a source must not overtake what that source owes from before. Within a tokio runtime, whose tasks then deliver.
     ///
     /// # Errors
     /// Where the outbox cannot be read; then it is not safe to serve.
     pub async fn recover(self: &Arc<Self>) -> Result<usize, StoreError> {
+        let found = self.find().await?;
+        tokio::spawn(Self::watch(Arc::downgrade(self)));
+        Ok(found)
+    }
+
+    /// A row of `source` is durable and owes `effects`, by index. `first`: since the entity was opened, so that rows
+    /// that this driver was never told of may stand before it (an append of a process that died while it was in
+    /// doubt can be done late). They owe too, and come first: all of it is read from the outbox.
+    pub(crate) fn owe(self: &Arc<Self>, source: EntityKey, seq: u64, effects: Vec<Effect>, first: bool) {
+        let mut lanes = self.lanes();
+        if let Some(lane) = lanes.get_mut(&source) {
+            if first || lane.behind || lane.next.len() >= QUEUED {
+                lane.behind = true;
+                lane.missed = true;
+            } else {
+                lane.next.extend(effects.into_iter().zip(0..).map(|(effect, index)| (seq, index, effect)));
+            }
+            return;
+        }
+        let next = match first {
+            true => VecDeque::new(),
+            false => effects.into_iter().zip(0..).map(|(effect, index)| (seq, index, effect)).collect(),
+        };
+        lanes.insert(source.clone(), Lane { next, behind: first, missed: false });
+        drop(lanes);
+        tokio::spawn(Arc::clone(self).bring(source));
+    }
+
+    /// Looks now and then for what is owed and nobody brings, as long as the driver is there.
+    async fn watch(driver: Weak<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(driver) = driver.upgrade() else { return };
+            if let Err(error) = driver.find().await {
+                tracing::warn!(%error, "the outbox cannot be read");
+            }
+        }
+    }
+
+    /// Begins to bring what stands in the outbox; answers of how many sources.
+    async fn find(self: &Arc<Self>) -> Result<usize, StoreError> {
         /// How many are read at a time.
         const PAGE: usize = 1024;
         let mut sources: Vec<EntityKey> = Vec::new();
@@ -95,30 +140,15 @@ impl Effects {
         }
         sources.sort();
         sources.dedup();
-        let count = sources.len();
+        let mut begun = 0;
         for source in sources {
-            self.lanes().entry(source.clone()).or_default().behind = true;
-            tokio::spawn(Arc::clone(self).bring(source));
-        }
-        Ok(count)
-    }
-
-    /// A row of `source` is durable and owes `effects`, by index.
-    pub(crate) fn owe(self: &Arc<Self>, source: EntityKey, seq: u64, effects: Vec<Effect>) {
-        let mut lanes = self.lanes();
-        if let Some(lane) = lanes.get_mut(&source) {
-            if lane.behind || lane.next.len() >= QUEUED {
-                lane.behind = true;
-                lane.missed = true;
-            } else {
-                lane.next.extend(effects.into_iter().zip(0..).map(|(effect, index)| (seq, index, effect)));
+            if let Entry::Vacant(place) = self.lanes().entry(source.clone()) {
+                place.insert(Lane { behind: true, ..Lane::default() });
+                tokio::spawn(Arc::clone(self).bring(source));
+                begun += 1;
             }
-            return;
         }
-        let next = effects.into_iter().zip(0..).map(|(effect, index)| (seq, index, effect)).collect();
-        lanes.insert(source.clone(), Lane { next, behind: false, missed: false });
-        drop(lanes);
-        tokio::spawn(Arc::clone(self).bring(source));
+        Ok(begun)
     }
 
     /// Brings what `source` owes until it owes nothing.
@@ -210,5 +240,65 @@ fn log(source: &EntityKey, seq: u64, target: &EntityKey, error: &AskError) {
         AskError::Busy | AskError::Unavailable { .. } | AskError::Stopping | AskError::Deadline => {
             tracing::debug!(%source, seq, %target, %error, "an effect cannot be delivered now; trying again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adal_domain::{entity::EntityKind, time::Timestamp};
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        ports::{Append, StoredRow},
+        route::Target,
+        testing::MemoryStore,
+    };
+
+    /// Takes whatever comes.
+    #[derive(Default)]
+    struct Taker(Mutex<Vec<(u64, u32)>>);
+
+    #[async_trait]
+    impl Target for Taker {
+        async fn deliver(&self, _: &str, origin: Origin, _: &[u8]) -> Result<(), AskError> {
+            self.0.lock().unwrap().push((origin.seq, origin.index));
+            Ok(())
+        }
+
+        async fn wake(&self, _: &str) -> Result<(), AskError> {
+            Ok(())
+        }
+    }
+
+    fn source() -> EntityKey {
+        EntityKey::new(EntityKind::Guest, "source")
+    }
+
+    fn owed() -> Vec<Effect> {
+        vec![Effect { target: EntityKey::new(EntityKind::Customer, "target"), command: vec![] }; 2]
+    }
+
+    async fn durable(store: &MemoryStore, seq: u64) {
+        let row = StoredRow { seq, at: Timestamp::default(), format: 1, body: vec![] };
+        store.append(Append { entity: source(), row, views: vec![], wake: None, effects: owed() }).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_loop_was_never_told_of_is_brought_in_its_order_and_within_a_minute() {
+        let (store, taker, router) = (Arc::new(MemoryStore::new()), Arc::new(Taker::default()), Router::new());
+        router.add(EntityKind::Customer, Arc::clone(&taker) as Arc<dyn Target>);
+        let effects = Effects::new(Arc::clone(&store) as Arc<dyn Journal>, router);
+        let taken = || taker.0.lock().unwrap().clone();
+        assert_eq!(effects.recover().await.unwrap(), 0);
+        durable(&store, 1).await;
+        durable(&store, 2).await;
+        effects.owe(source(), 2, owed(), true);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(taken(), [(1, 0), (1, 1), (2, 0), (2, 1)], "what comes first is brought first");
+        durable(&store, 3).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(taken()[4..], [(3, 0), (3, 1)], "nobody said a word");
+        assert_eq!((store.owed_count(), effects.sources()), (0, 0));
     }
 }

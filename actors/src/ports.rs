@@ -6,6 +6,8 @@
 //!   outcome is unknown is the store's business to settle: it answers [`StoreError::InDoubt`] only if it cannot, and the
 //!   caller then repeats **the same** request (same entity, seq, content) until it is `Ok` or `Fenced`. A repeat of a row
 //!   that is there already, with the same content, is `Ok`; with other content, `Fenced`.
+//! - an append whose caller died while it was in doubt may yet be done, also after the entity was opened again: as the
+//!   next row, or never. Whoever appends after it is `Fenced`, and opens the entity anew; no row is ever replaced.
 //! - rows of an entity have seq 1, 2, 3 ... without a gap.
 //! - views, timer and outbox of a row are durable when the row is.
 

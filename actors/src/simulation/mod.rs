@@ -2,8 +2,9 @@
 //!
 //! A life is an actix `System` on one thread over a tokio clock that is paused and runs ahead by itself, so minutes take
 //! milliseconds and a seed always gives the same run. Clients ask with ids, at times twice at once, and repeat until
-//! they are answered; the store fails, stalls and leaves appends in doubt; a life ends at any moment, and only the store
-//! outlives it. The last life has no faults: everything pending is finished, and then [`check`] compares the journal
+//! they are answered; the store fails, stalls, fences, and leaves appends in doubt, some of which it does only when their
+//! process is dead and the next one has opened the entity; the machine's clock leaps by an hour or a day; a life ends at
+//! any moment, and only the store outlives it. The last life has no faults: everything pending is finished, and then [`check`] compares the journal
 //! with what the clients were told.
 //!
 //! `SEED=17 cargo test -p adal-actors simulation` runs one seed. Rules of other entities are simulated by another

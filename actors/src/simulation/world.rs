@@ -20,7 +20,7 @@ use super::{Scenario, check};
 use crate::{
     ask::{Answer, AskError, CommandId, Request},
     effects::Effects,
-    ports::{Clock, Journal},
+    ports::{Clock, Journal, StoreError},
     registry::{Registry, RegistryConfig},
     replay,
     route::Router,
@@ -121,6 +121,13 @@ pub(super) struct Process<S: Scenario> {
     clock: Arc<MachineClock>,
 }
 
+impl<S: Scenario> Process<S> {
+    /// Whether a row of an earlier life, or of an earlier activation, arrived after its end.
+    fn landed_late(&self) -> bool {
+        self.world.borrow().store.landed_late() > 0
+    }
+}
+
 impl<S: Scenario> World<S> {
     /// The clock is set right, and whatever was decided by one that was ahead is past: timers are due again in time.
     fn correct(&mut self) {
@@ -208,10 +215,12 @@ fn faults<S: Scenario>(world: &mut World<S>) {
                 0 => Fault::None,
                 _ => Fault::Slow(short),
             },
-            (roll, Operation::Append) => match roll % 5 {
+            (roll, Operation::Append) => match roll % 8 {
                 0 => Fault::Unavailable,
                 1 | 2 => Fault::InDoubtDone(time),
                 3 => Fault::InDoubtLost(time),
+                4 | 5 => Fault::InDoubtLate(time, rng.random_range(1..200)),
+                6 => Fault::Fenced,
                 _ => Fault::Slow(time),
             },
             (roll, _) if roll % 2 == 0 => Fault::Unavailable,
@@ -278,6 +287,8 @@ async fn client<S: Scenario>(process: &Process<S>) -> bool {
                 }
                 return true;
             }
+            // A row of an earlier life arrived only now; the entity is opened anew.
+            Err(AskError::Unavailable { cause: StoreError::Fenced(_) }) if process.landed_late() => {}
             // Where the store does not fail, nothing does: a message that is lost would show here.
             Err(error @ (AskError::Unavailable { .. } | AskError::Deadline)) if process.world.borrow().healthy => {
                 panic!("nothing failed, but {error:?}")

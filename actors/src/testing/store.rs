@@ -51,6 +51,12 @@ pub enum Fault {
     InDoubtDone(Duration),
     /// [`StoreError::InDoubt`] after a while, and nothing is written. (What is no append: unavailable.)
     InDoubtLost(Duration),
+    /// [`StoreError::InDoubt`] after a while, and it is written only when so many operations have begun, if it still is
+    /// the entity's next row then: its caller may have died and another have opened the entity. (What is no append:
+    /// unavailable.)
+    InDoubtLate(Duration, u32),
+    /// [`StoreError::Fenced`], nothing written. (What is no append: unavailable.)
+    Fenced,
 }
 
 type Script = Box<dyn FnMut(Operation) -> Fault + Send>;
@@ -65,6 +71,9 @@ struct Stored {
     views: BTreeMap<(&'static str, String), ViewRow>,
     wakes: BTreeMap<EntityKey, Timestamp>,
     outbox: BTreeMap<OutboxKey, OwedEffect>,
+    /// Appends on their way, and after how many operations they arrive.
+    late: Vec<(u32, Append)>,
+    landed_late: usize,
 }
 
 /// See the module.
@@ -126,6 +135,12 @@ impl MemoryStore {
         self.stored().views.clone()
     }
 
+    /// How many appends were done after their callers had been told that they are in doubt, and not by a repeat.
+    #[must_use]
+    pub fn landed_late(&self) -> usize {
+        self.stored().landed_late
+    }
+
     /// How many effects are owed.
     #[must_use]
     pub fn owed_count(&self) -> usize {
@@ -153,7 +168,7 @@ impl MemoryStore {
                 rest = time / 2;
                 tokio::time::sleep(rest).await;
             }
-            Fault::Unavailable | Fault::InDoubtDone(_) | Fault::InDoubtLost(_) => {
+            _ => {
                 tokio::task::yield_now().await;
                 return Err(StoreError::Unavailable("scripted".into()));
             }
@@ -162,6 +177,7 @@ impl MemoryStore {
     }
 
     fn fate(&self, operation: Operation) -> Fault {
+        self.stored().arrive();
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         script.as_mut().map_or(Fault::None, |script| script(operation))
     }
@@ -192,6 +208,26 @@ impl Stored {
         if self.snapshots.get(entity).is_none_or(|there| there.seq <= snapshot.seq) {
             self.snapshots.insert(entity.clone(), snapshot);
         }
+    }
+
+    /// An operation begins: what is on its way comes nearer.
+    fn arrive(&mut self) {
+        for (left, _) in &mut self.late {
+            *left = left.saturating_sub(1);
+        }
+        for (_, append) in self.late.extract_if(.., |(left, _)| *left == 0).collect::<Vec<_>>() {
+            let before = self.rows.get(&append.entity).map_or(0, Vec::len);
+            // Another row has taken its place: it is void. So is one that a repeat has brought.
+            let _ = self.append(&append);
+            self.landed_late += self.rows.get(&append.entity).map_or(0, Vec::len) - before;
+        }
+    }
+
+    /// Nothing is written, and no copy of it ever will be; unless it is there already.
+    fn fence(&mut self, append: &Append) -> Result<(), StoreError> {
+        self.late.retain(|(_, late)| late.entity != append.entity || late.row != append.row);
+        let there = self.rows.get(&append.entity).is_some_and(|rows| rows.contains(&append.row));
+        if there { Ok(()) } else { Err(StoreError::Fenced(append.entity.clone())) }
     }
 
     fn append(&mut self, append: &Append) -> Result<(), StoreError> {
@@ -255,6 +291,12 @@ impl Journal for MemoryStore {
                 tokio::time::sleep(time).await;
                 return Err(StoreError::InDoubt("scripted, lost".into()));
             }
+            Fault::InDoubtLate(time, operations) => {
+                self.stored().late.push((operations, append));
+                tokio::time::sleep(time).await;
+                return Err(StoreError::InDoubt("scripted, late".into()));
+            }
+            Fault::Fenced => return self.stored().fence(&append),
         }
         self.stored().append(&append)
     }
