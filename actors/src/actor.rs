@@ -24,7 +24,7 @@ use crate::{
     ask::{Answer, AskError, Asked, Job, Published},
     batch::{Env, Recalled, text_of},
     core::{Core, Plan},
-    memory::Remembered,
+    memory::{Memory, Remembered},
     ports::{Append, Journal, StoreError},
     registry::Inner,
     replay::{self, Fold},
@@ -34,6 +34,12 @@ use crate::{
 
 /// How long to wait before an append in doubt is repeated, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
+/// How many bytes of snapshots a row may cost, about: as many as a small row has itself.
+const SNAPSHOT_BYTES_PER_ROW: usize = 256;
+
+/// What a remembered id takes in a snapshot, about.
+const REMEMBERED_BYTES: usize = 48;
 
 /// What an entity's mailbox takes.
 #[derive(Message)]
@@ -342,10 +348,19 @@ impl<E: Entity> EntityActor<E> {
             self.end(error, ctx);
             return;
         }
-        if u64::from(self.rows_since_snapshot) >= self.live.inner.config.snapshot_every_rows {
+        if self.snapshot_is_due() {
             self.snapshot(ctx);
         }
         self.pump(ctx);
+    }
+
+    /// After so many rows as are configured; after more where the snapshot is large: each is written whole, and what that
+    /// costs a row must not grow with what the entity has become. It bounds what the next open reads as well.
+    fn snapshot_is_due(&self) -> bool {
+        let ids = self.core.memory().map_or(0, Memory::len);
+        let size = self.live.slot.weight.load(Relaxed) as usize + ids * REMEMBERED_BYTES;
+        let rows = self.live.inner.config.snapshot_every_rows.max((size / SNAPSHOT_BYTES_PER_ROW) as u64);
+        u64::from(self.rows_since_snapshot) >= rows
     }
 
     /// Keeps a snapshot of the durable state, beside whatever else goes on.

@@ -55,7 +55,8 @@ pub struct RegistryConfig {
     pub rest_after: Duration,
     /// How long an entity may live without being asked or read.
     pub idle_after: Duration,
-    /// After how many rows a snapshot is kept.
+    /// After how many rows a snapshot is kept, at least; after more where it is large, so that what it costs a row stays
+    /// level.
     pub snapshot_every_rows: u64,
     /// How long an ask may take.
     pub ask_deadline: Duration,

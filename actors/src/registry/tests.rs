@@ -361,6 +361,20 @@ fn an_entity_whose_snapshot_is_damaged_is_opened_from_all_rows_and_keeps_a_new_o
     });
 }
 
+#[test]
+fn what_snapshots_cost_a_row_stays_level_while_an_entity_remembers_more_and_more() {
+    run(async {
+        let (registry, store) = start(config());
+        for number in 0..10_000 {
+            registry.ask("a", request(&number.to_string(), Ask::Deposit(1))).await.unwrap();
+            let per_row = store.snapshot_bytes() / (number + 1);
+            assert!(per_row < 300, "{per_row} bytes of snapshots a row, after {number} rows");
+        }
+        let opened = store.open(&key("a")).await.unwrap();
+        assert!(opened.rows.len() < 2_500, "{} rows to read at the next open", opened.rows.len());
+    });
+}
+
 /// `cargo test -p adal-actors --release bytes_per -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement, not a check: it needs a process of its own"]

@@ -74,6 +74,7 @@ struct Stored {
     /// Appends on their way, and after how many operations they arrive.
     late: Vec<(u32, Append)>,
     landed_late: usize,
+    snapshot_bytes: usize,
 }
 
 /// See the module.
@@ -122,6 +123,12 @@ impl MemoryStore {
     #[must_use]
     pub fn snapshot_of(&self, key: &EntityKey) -> Option<StoredSnapshot> {
         self.stored().snapshots.get(key).cloned()
+    }
+
+    /// How many bytes of snapshots were kept, all in all.
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> usize {
+        self.stored().snapshot_bytes
     }
 
     /// Puts a snapshot in the place of the one there, whatever it says.
@@ -206,6 +213,7 @@ impl Stored {
 
     fn keep(&mut self, entity: &EntityKey, snapshot: StoredSnapshot) {
         if self.snapshots.get(entity).is_none_or(|there| there.seq <= snapshot.seq) {
+            self.snapshot_bytes += snapshot.body.len();
             self.snapshots.insert(entity.clone(), snapshot);
         }
     }
