@@ -10,9 +10,11 @@ use thin_vec::ThinVec;
 
 use super::{
     Approval, State,
+    history::Facts,
     hold::Hold,
     ledger::{Burn, LotPart, Pending, UnderReview},
     order::{KeptReturn, OpenOrder, OrderLine, Placed},
+    pile::Pile,
 };
 use crate::{
     checkout::{AppliedOffer, Cart, Quote, QuoteLine, RejectedOffer},
@@ -56,7 +58,7 @@ macro_rules! flat {
         }
     )+};
 }
-flat!(super::Fact, super::ledger::Lot, LotPart, i64, u64, crate::time::Day, crate::time::Timestamp, crate::qr::Step);
+flat!(super::ledger::Lot, LotPart, i64, u64, crate::time::Day, crate::time::Timestamp, crate::qr::Step);
 
 impl<T: Heap> Heap for Option<T> {
     fn heap(&self) -> usize {
@@ -102,6 +104,24 @@ impl<T: Heap> Heap for ThinVec<T> {
     }
 }
 
+/// What is long is not walked: this is asked after every row.
+impl Heap for Facts {
+    fn heap(&self) -> usize {
+        self.weight()
+    }
+}
+
+/// As long as the latest few of it are on average.
+impl<T: Heap> Heap for Pile<T> {
+    fn heap(&self) -> usize {
+        const LOOKED_AT: usize = 8;
+        let (looked, heap) =
+            self.iter().take(LOOKED_AT).fold((0, 0), |(count, sum), item| (count + 1, sum + item.heap()));
+        let header = if self.is_empty() { 0 } else { 16 };
+        header + self.capacity() * size_of::<T>() + (self.len() * heap).checked_div(looked).unwrap_or(0)
+    }
+}
+
 /// The sum of some fields: those that point to something.
 macro_rules! fields {
     ($($type:ty { $($field:ident),* })+) => {$(
@@ -138,7 +158,6 @@ fields! {
     crate::checkout::Standing { customer_id }
     Approval { approval_id, reason, by }
     super::FraudFlag { flag }
-    super::Standing { flags, aged }
+    super::Standing { flags }
 }
 
-flat!(super::TierBase, super::OldFacts);

@@ -477,7 +477,7 @@ fn the_501st_earning_under_review_is_refused_until_support_has_decided_one() {
     };
     assert_eq!(journal.state.ledger.reviews.len(), 500);
     assert_eq!((refused.1.code.as_str(), refused.1.is_recorded()), ("too_many_open", false));
-    let entry = journal.state.ledger.reviews[0].entry.clone();
+    let entry = journal.state.ledger.reviews.iter().next().unwrap().entry.clone();
     let void = Command::DecideReview { entry, release: false, reason: "bots".to_owned(), by: say::by("support-1") };
     journal.run(time(9, 1), &void).unwrap();
     journal.run(time(9, 2), &refused.0).unwrap();
@@ -503,7 +503,7 @@ fn a_customer_has_a_million_orders_at_most() {
     journal.state.facts = (1..=1_000_000).map(fact).collect();
     let event = say::placed("A", time(1, 2), &plums());
     assert_eq!(journal.run(time(1, 2), &event).unwrap_err().code.as_str(), "too_many_open");
-    journal.state.facts.pop();
+    journal.state.facts = (1..1_000_000).map(fact).collect();
     (journal.state.standing.total_orders, journal.state.standing.completed_orders) = (999_999, 999_999);
     journal.run(time(1, 2), &event).unwrap();
 }
