@@ -27,7 +27,7 @@ pub type Done = Result<ExitCode, Box<dyn Error>>;
 
 /// Adal: loyalty points, member cards and trust for shops and marketplaces.
 #[derive(Debug, Parser)]
-#[command(name = "adal", version, about, propagate_version = true)]
+#[command(name = "adal", version, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod card;
 pub mod checkout;
 pub mod flags;
+pub mod order_bodies;
 pub mod orders;
 pub mod points;
 pub mod policy;
