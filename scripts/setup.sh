@@ -20,6 +20,8 @@ wished=() # packages without which the purpose still works
 have cc || needed+=(gcc libc6-dev)
 if [ "$purpose" = test ]; then
     have zbarimg || needed+=(zbar-tools)
+    have curl || needed+=(curl)
+    have jq || needed+=(jq)
     if ! python="$(find_python)"; then
         needed+=(python3 python3-venv)
     elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

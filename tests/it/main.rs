@@ -11,6 +11,7 @@ mod access;
 mod bad_input;
 mod card;
 mod checkout;
+mod demo;
 mod full_disk;
 mod golden;
 mod harness;

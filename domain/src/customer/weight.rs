@@ -160,4 +160,3 @@ fields! {
     super::FraudFlag { flag }
     super::Standing { flags }
 }
-

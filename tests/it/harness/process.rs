@@ -92,19 +92,12 @@ impl Process {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
-        assert!(told.success());
+        terminate(&self.child);
     }
 
     /// Waits for its end.
     pub fn ended_within(&mut self, seconds: u32) -> ExitStatus {
-        for _ in 0..seconds * 50 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the process did not end within {seconds} s");
+        ended_within(&mut self.child, seconds)
     }
 
     /// A stop as an operator does it.
@@ -118,6 +111,23 @@ impl Process {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// SIGTERM.
+pub fn terminate(child: &Child) {
+    let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
+    assert!(told.success());
+}
+
+/// Waits for the end of a process.
+pub fn ended_within(child: &mut Child, seconds: u32) -> ExitStatus {
+    for _ in 0..seconds * 50 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the process did not end within {seconds} s");
 }
 
 /// Runs a command of the real binary on a store.
