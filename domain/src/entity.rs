@@ -117,12 +117,20 @@ pub enum View {
     Signal,
     /// An order (`shop/order`) -> the customer whose it is, from the first event of it that was taken.
     OrderOwner,
+    /// Changes of the catalogue's documents, by revision; filtered by document.
+    CatalogueChange,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 5] =
-        [Self::CardByBarcode, Self::HoldById, Self::ApprovalById, Self::Signal, Self::OrderOwner];
+    pub const ALL: [Self; 6] = [
+        Self::CardByBarcode,
+        Self::HoldById,
+        Self::ApprovalById,
+        Self::Signal,
+        Self::OrderOwner,
+        Self::CatalogueChange,
+    ];
 
     /// The text under which rows of this view are stored.
     #[must_use]
@@ -133,6 +141,7 @@ impl View {
             Self::ApprovalById => "approval_by_id",
             Self::Signal => "signal",
             Self::OrderOwner => "order_owner",
+            Self::CatalogueChange => "catalogue_change",
         }
     }
 }

@@ -91,7 +91,7 @@ error_codes! {
     OrderOfAnotherCustomer = "order_of_another_customer", 409, "The order is another customer's";
     /// The entry, flag or approval was decided already.
     AlreadyDecided = "already_decided", 409, "Already decided";
-    /// The policy was changed since the revision named.
+    /// The policy, the offer or the banner was changed since the revision named.
     RevisionConflict = "revision_conflict", 409, "Changed since";
     /// The body is larger than the limit.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
@@ -160,6 +160,10 @@ error_codes! {
     PolicyInvalid = "policy_invalid", 422, "The policy is not valid";
     /// The offer's document breaks a rule or contradicts itself; the detail names the fields.
     OfferInvalid = "offer_invalid", 422, "The offer is not valid";
+    /// The banner's document breaks a rule or contradicts itself; the detail names the fields.
+    BannerInvalid = "banner_invalid", 422, "The banner is not valid";
+    /// The catalogue would have more documents, or larger ones, than it may; the detail names the limit.
+    CatalogueFull = "catalogue_full", 422, "The catalogue is full";
     /// The day's limit of scans of this card is reached.
     ScanLimit = "scan_limit", 429, "The card was scanned too often today";
     /// This terminal sent too many codes with a wrong signature.

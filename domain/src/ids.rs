@@ -83,6 +83,8 @@ ids! {
     EntryId;
     /// A promo or a campaign.
     OfferId;
+    /// A banner.
+    BannerId;
     /// A fraud flag's name.
     FlagName;
 }
