@@ -18,7 +18,7 @@ use adal_actors::{
 };
 use adal_domain::{
     card::Barcode,
-    catalogue::{Catalogue, MAIN},
+    catalogue::{Catalogue, CatalogueState, MAIN},
     customer::{Context, Customer, Guest},
     entity::{EntityKind, View},
     flags::Flag,
@@ -69,7 +69,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// The secrets of cards' codes and scan tokens.
     pub ring: Arc<KeyRing>,
-    /// The policy in force; see [`App::refresh_policy`].
+    /// The catalogue in force; see [`App::refresh_catalogue`].
     pub policy: Arc<ArcSwap<InForce>>,
     /// Feature flags.
     pub flags: Arc<dyn Flags>,
@@ -94,15 +94,17 @@ pub struct App {
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// The policy in force, with what follows from it.
+/// The catalogue in force, with what follows from it.
 #[derive(Debug, Clone)]
 pub struct InForce {
-    /// The policy.
+    /// The policy: the catalogue's, or else the configuration's.
     pub policy: Arc<Policy>,
     /// Its time zone.
     pub calendar: Calendar,
-    /// The catalogue's revision; 0: the configuration's policy.
+    /// The catalogue's revision; 0 before its first change.
     pub revision: u64,
+    /// Promos, campaigns and banners, and whose each shared code is.
+    pub catalogue: CatalogueState,
 }
 
 /// Why the application does not start. Each says what to do.
@@ -141,9 +143,10 @@ pub enum StartError {
 }
 
 impl InForce {
-    fn new(policy: Policy, revision: u64) -> Result<Self, StartError> {
+    fn new(catalogue: CatalogueState, config: &Config) -> Result<Self, StartError> {
+        let policy = catalogue.policy.clone().unwrap_or_else(|| Arc::new(config.policy.clone()));
         let calendar = policy.calendar().ok_or_else(|| StartError::TimeZone(policy.time_zone.clone()))?;
-        Ok(Self { policy: Arc::new(policy), calendar, revision })
+        Ok(Self { policy, calendar, revision: catalogue.revision, catalogue })
     }
 }
 
@@ -280,21 +283,23 @@ impl App {
         surroundings(&self.policy.load(), &*self.flags, customer_id)
     }
 
-    /// Puts the catalogue's policy in force: to be called when a change of it has been answered.
+    /// Puts the catalogue in force as it stands: to be called when a change of it is durable, before it is answered.
     ///
     /// # Errors
     /// Where the catalogue cannot be read; what was in force stays until the next call.
-    pub async fn refresh_policy(&self) -> Result<(), AskError> {
+    pub async fn refresh_catalogue(&self) -> Result<(), AskError> {
         let read = self.catalogue.read(MAIN).await?;
-        let Some(policy) = &read.state.policy else { return Ok(()) };
-        match InForce::new(policy.clone(), read.state.revision) {
+        if self.policy.load().revision >= read.state.revision {
+            return Ok(());
+        }
+        match InForce::new(read.state.clone(), &self.config) {
             // Two changes may be answered in either order: an earlier revision never replaces a later one.
             Ok(next) => {
                 let next = Arc::new(next);
                 self.policy.rcu(|now| if now.revision < next.revision { Arc::clone(&next) } else { Arc::clone(now) });
             }
             // The catalogue refuses such a policy: what stands there was written by another version.
-            Err(error) => tracing::error!(%error, "the catalogue's policy cannot be used"),
+            Err(error) => tracing::error!(%error, "the catalogue cannot be put in force"),
         }
         Ok(())
     }
@@ -344,11 +349,7 @@ impl App {
 }
 
 async fn in_force(catalogue: &Registry<Catalogue>, config: &Config) -> Result<InForce, StartError> {
-    let read = catalogue.read(MAIN).await?;
-    match &read.state.policy {
-        Some(policy) => InForce::new(policy.clone(), read.state.revision),
-        None => InForce::new(config.policy.clone(), 0),
-    }
+    InForce::new(catalogue.read(MAIN).await?.state.clone(), config)
 }
 
 fn context_of(policy: &Arc<ArcSwap<InForce>>, flags: &Arc<dyn Flags>) -> ContextOf<Customer> {

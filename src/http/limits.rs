@@ -31,9 +31,11 @@ use crate::{
     config::{LimitsConfig, Rates},
 };
 
-/// The one route that takes lists: its bodies may be larger.
+/// The route that takes lists of order events.
 pub const BULK_PATH: &str = "/v1/orders/events";
 const QUOTES_PATH: &str = "/v1/checkout/quotes";
+/// Where the bodies are documents of the catalogue: an offer may list 50,000 products.
+const DOCUMENT_PATHS: [&str; 3] = ["/v1/promos/", "/v1/campaigns/", "/v1/catalogue/"];
 
 /// What a request costs, roughly: each class has rates of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +63,9 @@ impl Class {
 pub(crate) fn body_limit(req: &HttpRequest) -> usize {
     let Some(app) = req.app_data::<Data<App>>() else { return 1 << 20 };
     let server = &app.config.server;
-    if req.path() == BULK_PATH { server.bulk_body_limit_bytes } else { server.body_limit_bytes }
+    let path = req.path();
+    let is_large = path == BULK_PATH || DOCUMENT_PATHS.iter().any(|start| path.starts_with(start));
+    if is_large { server.bulk_body_limit_bytes } else { server.body_limit_bytes }
 }
 
 /// How long a body may take to arrive, in seconds.

@@ -49,7 +49,13 @@ const WITHOUT_KEY: [&str; 3] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checko
         routes::approvals::read, routes::approvals::approve, routes::approvals::reject, routes::flags::raise,
         routes::flags::confirm, routes::flags::dismiss, routes::state::at, routes::trust::read, routes::signals::list,
         routes::orders::events, routes::checkout::quote, routes::checkout::hold, routes::checkout::read,
-        routes::checkout::capture, routes::checkout::release, routes::policy::read, routes::policy::replace, healthz, readyz
+        routes::checkout::capture, routes::checkout::release, routes::policy::read, routes::policy::replace,
+        routes::catalogue::apply,
+        routes::offers::promos::list, routes::offers::promos::read, routes::offers::promos::put,
+        routes::offers::promos::delete, routes::offers::promos::usage, routes::offers::promos::history,
+        routes::offers::campaigns::list, routes::offers::campaigns::read, routes::offers::campaigns::put,
+        routes::offers::campaigns::delete, routes::offers::campaigns::usage, routes::offers::campaigns::history,
+        healthz, readyz
     ),
     components(schemas(ProblemBody)),
     tags(
@@ -57,7 +63,7 @@ const WITHOUT_KEY: [&str; 3] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checko
         (name = "orders", description = "What the shop's own systems say of orders."),
         (name = "checkout", description = "Quotes, holds, captures."),
         (name = "trust", description = "Trust, fraud flags, signals."),
-        (name = "catalogue", description = "The policy."),
+        (name = "catalogue", description = "The policy, promos, campaigns, banners, codes."),
         (name = "audit", description = "Past states."),
         (name = "health", description = "For whoever runs the server.")
     ),

@@ -10,6 +10,7 @@
 mod access;
 mod bad_input;
 mod card;
+mod catalogue;
 mod checkout;
 mod demo;
 mod full_disk;

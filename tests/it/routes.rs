@@ -95,7 +95,33 @@ pub fn all() -> Vec<Route> {
             NO,
             Some(serde_json::to_value(adal_domain::policy::Policy::default()).unwrap()),
         ),
+        route(
+            "POST",
+            "/v1/catalogue/changes",
+            &["admin"],
+            NO,
+            Some(json!({"changes": [
+                {"action": "put", "kind": "campaign", "id": "many", "document": offer()}
+            ]})),
+        ),
+        route("GET", "/v1/promos", &["admin"], NO, None),
+        route("GET", "/v1/promos/{id}", &["admin"], NO, None),
+        route("PUT", "/v1/promos/{id}", &["admin"], NO, Some(offer())),
+        route("DELETE", "/v1/promos/{id}", &["admin"], NO, None),
+        route("GET", "/v1/promos/{id}/usage", &["admin"], NO, None),
+        route("GET", "/v1/promos/{id}/history", &["admin"], NO, None),
+        route("GET", "/v1/campaigns", &["admin"], NO, None),
+        route("GET", "/v1/campaigns/{id}", &["admin"], NO, None),
+        route("PUT", "/v1/campaigns/{id}", &["admin"], NO, Some(offer())),
+        route("DELETE", "/v1/campaigns/{id}", &["admin"], NO, None),
+        route("GET", "/v1/campaigns/{id}/usage", &["admin"], NO, None),
+        route("GET", "/v1/campaigns/{id}/history", &["admin"], NO, None),
     ]
+}
+
+/// An offer's document, as short as it can be.
+pub fn offer() -> Value {
+    json!({"name": "a tenth off", "discount": {"type": "percent", "permyriad": 1000}})
 }
 
 /// The clock's start.

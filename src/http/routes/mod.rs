@@ -7,9 +7,11 @@
 
 pub mod approvals;
 pub mod card;
+pub mod catalogue;
 pub mod checkout;
 pub mod flags;
 pub mod order_bodies;
+pub mod offers;
 pub mod orders;
 pub mod points;
 pub mod policy;
@@ -27,7 +29,7 @@ use crate::{
     },
 };
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::header,
     web::{self, ServiceConfig},
 };
@@ -90,6 +92,15 @@ routes! {
     "/v1/checkout/holds/{hold_id}/capture": post checkout::capture;
     "/v1/checkout/holds/{hold_id}/release": post checkout::release;
     "/v1/policy": get policy::read, put policy::replace;
+    "/v1/catalogue/changes": post catalogue::apply;
+    "/v1/promos": get offers::promos::list;
+    "/v1/promos/{id}": get offers::promos::read, put offers::promos::put, delete offers::promos::delete;
+    "/v1/promos/{id}/usage": get offers::promos::usage;
+    "/v1/promos/{id}/history": get offers::promos::history;
+    "/v1/campaigns": get offers::campaigns::list;
+    "/v1/campaigns/{id}": get offers::campaigns::read, put offers::campaigns::put, delete offers::campaigns::delete;
+    "/v1/campaigns/{id}/usage": get offers::campaigns::usage;
+    "/v1/campaigns/{id}/history": get offers::campaigns::history;
 }
 
 fn other_method(methods: &[&str]) -> Answered {
@@ -102,6 +113,34 @@ fn other_method(methods: &[&str]) -> Answered {
         answer.headers_mut().insert(header::ALLOW, allow);
     }
     Ok(answer)
+}
+
+/// An answer with the revision that `If-Match` may name.
+fn with_etag(mut answer: HttpResponse, revision: u64) -> HttpResponse {
+    if let Ok(tag) = header::HeaderValue::from_str(&format!("\"{revision}\"")) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    answer
+}
+
+/// The revision that the caller saw: `If-Match: "3"`; `*` and no header match any. `If-None-Match: *`: there was none,
+/// which is revision 0.
+fn if_match(request: &HttpRequest) -> Result<Option<u64>, Problem> {
+    if let Some(value) = request.headers().get(header::IF_NONE_MATCH) {
+        return match value.to_str().map(str::trim) {
+            Ok("*") => Ok(Some(0)),
+            _ => Err(Problem::new(Code::InvalidField, "If-None-Match: must be * (nothing may be there)")),
+        };
+    }
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| Problem::new(Code::InvalidField, "If-Match: must be a revision in quotes, like \"3\""))
 }
 
 /// A typed id from a path.

@@ -1,10 +1,8 @@
 //! The policy: every number of the rules, as one document.
 
-use actix_web::{
-    HttpRequest,
-    http::{StatusCode, header},
-    web::Data,
-};
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, http::StatusCode, web::Data};
 use adal_actors::{CommandId, Request};
 use adal_domain::{
     catalogue::{Catalogue, CatalogueCommand, MAIN},
@@ -29,11 +27,11 @@ use crate::{
 /// The policy in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PolicyView {
-    /// How often the catalogue was changed: what `If-Match` names.
+    /// The catalogue's revision of the policy's last change: what `If-Match` names.
     pub revision: u64,
     /// The whole document.
     #[schema(value_type = Object)]
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
 }
 
 /// The policy in force, and its revision.
@@ -45,8 +43,8 @@ pub struct PolicyView {
 pub async fn read(request: HttpRequest, who: Principal, app: Data<App>) -> Answered {
     who.require(&[Role::Admin])?;
     let catalogue = app.catalogue.read(MAIN).await?;
-    let policy = catalogue.state.policy.clone().unwrap_or_else(|| (*app.policy.load().policy).clone());
-    Ok(tagged(&request, catalogue.state.revision, policy, false))
+    let policy = catalogue.state.policy.clone().unwrap_or_else(|| Arc::clone(&app.policy.load().policy));
+    Ok(tagged(&request, catalogue.state.policy_revision, policy, false))
 }
 
 /// Replace the policy by a whole document. What was decided before keeps the numbers that it was decided with.
@@ -65,40 +63,28 @@ pub async fn replace(
     body: Body<Value>,
 ) -> Answered {
     who.require(&[Role::Admin])?;
-    let expected_revision = if_match(&request)?;
-    let policy: Policy = body::typed(&body.value)?;
-    complete(&serde_json::to_value(&policy).map_err(Problem::internal)?, &body.value, "")?;
-    let command = CatalogueCommand::SetPolicy { policy: Box::new(policy.clone()), expected_revision, by: who.actor() };
+    let expected_revision = super::if_match(&request)?;
+    let policy: Arc<Policy> = body::typed(&body.value)?;
+    complete_policy(&policy, &body.value)?;
+    let command = CatalogueCommand::SetPolicy { policy: Arc::clone(&policy), expected_revision, by: who.actor() };
     let id = Some(CommandId::of(&who.scope(), &key.0));
     let answer = app.catalogue.ask(MAIN, Request::<Catalogue> { id, print: body.print, command }).await?;
     match answer.outcome {
         Ok(done) => {
-            app.refresh_policy().await?;
+            app.refresh_catalogue().await?;
             Ok(tagged(&request, done.revision, policy, answer.replayed))
         }
         Err(refusal) => Err(Problem::from(refusal).replayed(answer.replayed)),
     }
 }
 
-fn tagged(request: &HttpRequest, revision: u64, policy: Policy, replayed: bool) -> actix_web::HttpResponse {
-    let mut answer = reply(request, StatusCode::OK, &PolicyView { revision, policy }, replayed);
-    if let Ok(tag) = header::HeaderValue::from_str(&format!("\"{revision}\"")) {
-        answer.headers_mut().insert(header::ETAG, tag);
-    }
-    answer
+/// Refuses a policy that leaves a key out.
+pub(super) fn complete_policy(policy: &Policy, given: &Value) -> Result<(), Problem> {
+    complete(&serde_json::to_value(policy).map_err(Problem::internal)?, given, "")
 }
 
-/// The revision that the caller saw: `If-Match: "3"`; `*` and no header match any.
-fn if_match(request: &HttpRequest) -> Result<Option<u64>, Problem> {
-    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
-        return Ok(None);
-    }
-    let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
-    number
-        .map(Some)
-        .ok_or_else(|| Problem::new(Code::InvalidField, "If-Match: must be a revision in quotes, like \"3\""))
+fn tagged(request: &HttpRequest, revision: u64, policy: Arc<Policy>, replayed: bool) -> actix_web::HttpResponse {
+    super::with_etag(reply(request, StatusCode::OK, &PolicyView { revision, policy }, replayed), revision)
 }
 
 /// Refuses a document that leaves a key out: it would silently set that number to its default.
