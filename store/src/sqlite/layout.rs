@@ -103,17 +103,21 @@ pub(super) fn api_key_sum(record: &ApiKeyRecord) -> i64 {
         Some(text) => sum.bytes(text.as_bytes()),
         None => sum.int(u64::MAX),
     };
-    let sum = Sum(u32::MAX).bytes(record.id.as_bytes()).bytes(&record.hash).bytes(record.role.as_bytes());
+    let sum = Sum::new().bytes(record.id.as_bytes()).bytes(&record.hash).bytes(record.role.as_bytes());
     let sum = text(text(sum, &record.shop), &record.label).int(record.created_at.0.cast_unsigned());
     sum.int(record.revoked_at.map_or(u64::MAX, |at| at.0.cast_unsigned())).finish()
 }
 
 /// CRC-32 (ISO-HDLC, the one of zip and Ethernet) over length-prefixed parts.
-struct Sum(u32);
+struct Sum(crc32fast::Hasher);
 
 impl Sum {
+    fn new() -> Self {
+        Self(crc32fast::Hasher::new())
+    }
+
     fn of(entity: &EntityKey) -> Self {
-        Self(u32::MAX).bytes(entity.kind.as_str().as_bytes()).bytes(entity.id.as_bytes())
+        Self::new().bytes(entity.kind.as_str().as_bytes()).bytes(entity.id.as_bytes())
     }
 
     fn int(self, value: u64) -> Self {
@@ -124,33 +128,15 @@ impl Sum {
         self.int(bytes.len() as u64).raw(bytes)
     }
 
-    fn raw(self, bytes: &[u8]) -> Self {
-        Self(bytes.iter().fold(self.0, |crc, &byte| {
-            let [low, ..] = crc.to_le_bytes();
-            TABLE[usize::from(low ^ byte)] ^ (crc >> 8)
-        }))
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.update(bytes);
+        self
     }
 
     fn finish(self) -> i64 {
-        i64::from(!self.0)
+        i64::from(self.0.finalize())
     }
 }
-
-const TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut index: u32 = 0;
-    while index < 256 {
-        let mut crc = index;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 };
-            bit += 1;
-        }
-        table[index as usize] = crc;
-        index += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {
@@ -161,7 +147,7 @@ mod tests {
     #[test]
     fn the_checksum_is_the_crc_32_of_the_catalogue() {
         // "check" of CRC-32/ISO-HDLC in the CRC catalogue.
-        assert_eq!(Sum(u32::MAX).raw(b"123456789").finish(), 0xCBF4_3926);
+        assert_eq!(Sum::new().raw(b"123456789").finish(), 0xCBF4_3926);
     }
 
     #[test]

@@ -96,16 +96,36 @@ fn range(
 
 /// Everything that is needed to wake an entity. One read transaction: a snapshot and the rows after it belong together.
 pub(super) fn open(conn: &Connection, entity: &EntityKey) -> Result<Opened, StoreError> {
-    let reading = conn.unchecked_transaction().map_err(|e| refused(&e))?;
-    let Some(known) = find(&reading, entity).map_err(|e| refused(&e))? else { return Ok(Opened::default()) };
-    let (snapshot, damaged) = match latest(&reading, entity, known) {
+    within(conn, || opened(conn, entity))
+}
+
+/// Runs several reads in one read transaction, whose statements are prepared once.
+fn within<T>(conn: &Connection, reads: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Ends it however the reads end.
+    struct Reading<'a>(&'a Connection);
+
+    impl Drop for Reading<'_> {
+        fn drop(&mut self) {
+            // Nothing was written: what cannot be ended was ended by the error before, or is by closing.
+            let _ = self.0.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
+        }
+    }
+
+    conn.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])).map_err(|e| refused(&e))?;
+    let _reading = Reading(conn);
+    reads()
+}
+
+fn opened(conn: &Connection, entity: &EntityKey) -> Result<Opened, StoreError> {
+    let Some(known) = find(conn, entity).map_err(|e| refused(&e))? else { return Ok(Opened::default()) };
+    let (snapshot, damaged) = match latest(conn, entity, known) {
         Ok(snapshot) => (snapshot, None),
         // It saves time, and says nothing that the rows do not say.
         Err(StoreError::Corrupt(why)) => (None, Some(why)),
         Err(error) => return Err(error),
     };
     let first = snapshot.as_ref().map_or(1, |snapshot| snapshot.seq + 1);
-    let rows = range(&reading, entity, known.num, (first, MAX_SEQ), usize::MAX, false)?;
+    let rows = range(conn, entity, known.num, (first, MAX_SEQ), usize::MAX, false)?;
     let last = rows.last().map_or(0, |row| row.seq);
     match (rows.first(), damaged) {
         (Some(row), _) if row.seq != first => Err(corrupt(format!("row {first} of {entity} is missing"))),
@@ -162,14 +182,17 @@ pub(super) fn rows(
 
 /// The newest row not later than `at`: rows are in the order of time, so halving finds it in at most 31 reads.
 pub(super) fn seq_at(conn: &Connection, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError> {
+    within(conn, || halved(conn, entity, at))
+}
+
+fn halved(conn: &Connection, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError> {
     let sql = |e: rusqlite::Error| refused(&e);
-    let reading = conn.unchecked_transaction().map_err(sql)?;
-    let Some(known) = find(&reading, entity).map_err(sql)? else { return Ok(None) };
-    let mut time = reading
+    let Some(known) = find(conn, entity).map_err(sql)? else { return Ok(None) };
+    let mut time = conn
         .prepare_cached("SELECT position, at FROM journal WHERE position BETWEEN ?1 AND ?2 ORDER BY position LIMIT 1")
         .map_err(sql)?;
     // Below `low` everything is not later than `at`; from `high` on everything is.
-    let (mut low, mut high) = (1, head(&reading, known.num).map_err(sql)? + 1);
+    let (mut low, mut high) = (1, head(conn, known.num).map_err(sql)? + 1);
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;

@@ -6,14 +6,11 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
     thread::JoinHandle,
 };
 
 use adal_actors::ports::StoreError;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use metrics::Counter;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -34,7 +31,7 @@ enum Job {
 /// The way to the reader threads.
 #[derive(Debug)]
 pub(super) struct Readers {
-    queue: SyncSender<Job>,
+    queue: Sender<Job>,
     reads: Counter,
 }
 
@@ -42,12 +39,12 @@ impl Readers {
     /// Opens the connections and starts the threads.
     pub(super) fn start(config: &SqliteConfig, path: &Path) -> Result<(Self, Vec<JoinHandle<()>>), OpenError> {
         let count = config.readers.max(1);
-        let (queue, jobs) = sync_channel(count.saturating_mul(QUEUE_PER_READER));
-        let jobs = Arc::new(Mutex::new(jobs));
+        // One queue that all of them wait at: a job wakes one thread, and goes to whichever is free.
+        let (queue, jobs) = bounded(count.saturating_mul(QUEUE_PER_READER));
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
             let conn = open::reader(config, path).map_err(|e| open::judge(path, "cannot open for reading", e))?;
-            let (jobs, config, file) = (Arc::clone(&jobs), config.clone(), path.to_owned());
+            let (jobs, config, file) = (jobs.clone(), config.clone(), path.to_owned());
             let thread = std::thread::Builder::new()
                 .name(format!("adal-read-{number}"))
                 .spawn(move || serve(conn, &jobs, &config, &file))
@@ -86,12 +83,9 @@ impl Readers {
     }
 }
 
-fn serve(conn: Connection, jobs: &Mutex<Receiver<Job>>, config: &SqliteConfig, path: &Path) {
+fn serve(conn: Connection, jobs: &Receiver<Job>, config: &SqliteConfig, path: &Path) {
     let mut conn = Some(conn);
-    loop {
-        // The threads wait for each other here: one waits for a job, the others for the lock.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job::Run(read)) = job else { return };
+    while let Ok(Job::Run(read)) = jobs.recv() {
         if conn.is_none() {
             match open::reader(config, path) {
                 Ok(opened) => conn = Some(opened),

@@ -6,6 +6,7 @@ mod golden;
 mod keys;
 mod lifecycle;
 mod rebuild;
+mod touch;
 
 use std::{
     path::PathBuf,
