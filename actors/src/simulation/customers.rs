@@ -53,8 +53,13 @@ fn lines() -> Vec<Line> {
     vec![line(1, Unit::Piece, 3), line(2, Unit::Gram, 1000)]
 }
 
-fn order_event(rng: &mut StdRng) -> Command {
-    let number = rng.random_range(0..6);
+/// One of the customer's own orders: that an order is one customer's is the edge's business.
+fn order_of(id: &str, rng: &mut StdRng) -> OrderId {
+    OrderId::new(&format!("{id}-o{}", rng.random_range(0..6))).unwrap()
+}
+
+fn order_event(id: &str, rng: &mut StdRng) -> Command {
+    let order_id = order_of(id, rng);
     let line_id = LineId::new("1").unwrap();
     let fact = match rng.random_range(0..100) {
         0..35 => {
@@ -71,7 +76,7 @@ fn order_event(rng: &mut StdRng) -> Command {
         },
         _ => OrderFact::Cancelled { by: CancelledBy::Customer, after_picking: true },
     };
-    let order = OrderKey { shop_id: ShopId::new("s").unwrap(), order_id: OrderId::new(&format!("o{number}")).unwrap() };
+    let order = OrderKey { shop_id: ShopId::new("s").unwrap(), order_id };
     let at = Timestamp::from_seconds(BEGIN - rng.random_range(0..40) * 43_200);
     let event_id = EventId::new(&format!("e{}", rng.random_range(0..100_000))).unwrap();
     Command::Order(OrderEvent { event_id, order, at, fact })
@@ -120,17 +125,15 @@ impl Scenario for Shoppers {
                 Command::Adjust { points: rng.random_range(-300..900), reason: "simulated".to_owned(), by: by() }
             }
             (12..24, _) => hold(rng),
-            (24..34, Some(held)) => Command::Capture {
-                hold_id: holds.swap_remove(held).1,
-                order_id: OrderId::new(&format!("o{}", rng.random_range(0..6))).unwrap(),
-                lines: None,
-            },
+            (24..34, Some(held)) => {
+                Command::Capture { hold_id: holds.swap_remove(held).1, order_id: order_of(id, rng), lines: None }
+            }
             (34..40, Some(held)) => Command::Release { hold_id: holds.swap_remove(held).1 },
             (40..43, _) => {
                 Command::ChangeCard { change: CardChange::Reissue, barcode: None, reason: "lost".to_owned(), by: by() }
             }
             (43..46, _) => Command::Wake,
-            _ => order_event(rng),
+            _ => order_event(id, rng),
         };
         let with_id = command != Command::Wake;
         (command, with_id)
