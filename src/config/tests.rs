@@ -24,6 +24,19 @@ fn a_customers_queue_takes_a_whole_list_of_events() {
 }
 
 #[test]
+fn what_the_clock_is_believed_by_has_bounds() {
+    for (text, key) in [
+        ("[clock]\nmax_step_s = 0\n", "clock"),
+        ("[clock]\nadopt_after_s = 0\n", "clock"),
+        ("[actors]\nremember_for_h = 745\n", "actors.remember_for_h"),
+    ] {
+        let refused = read(text).unwrap_err().to_string();
+        assert!(refused.contains(key), "{text}: {refused}");
+    }
+    read("[clock]\nmax_step_s = 1\nadopt_after_s = 1\n[actors]\nremember_for_h = 744\n").unwrap();
+}
+
+#[test]
 fn every_key_is_documented_in_the_file_of_defaults() {
     fn leaves(prefix: &str, value: &toml::Value, all: &mut Vec<String>) {
         match value {
