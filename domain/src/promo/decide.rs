@@ -3,7 +3,7 @@
 use super::{
     Promo,
     command::{GiveBack, MAX_LINK_KEYS, Outcome, Refusal, Reply, Reserve, Token},
-    counters::Counter,
+    counters::{Counted, Counter, Scope},
     event::{End, Event, Open, What},
     protocol,
     state::{State, Uses},
@@ -93,10 +93,10 @@ pub(super) fn grant(
         return Err(Refusal::Exhausted);
     }
     for (counter, limit) in counted {
-        if state.counters.get(counter).is_some_and(|counted| counted.uses() >= *limit) || *limit == 0 {
+        if state.counters.get(counter).map_or(0, Counted::uses) >= *limit {
             return Err(match counter.scope {
-                super::Scope::LinkKey => Refusal::LinkKey,
-                super::Scope::Ip => Refusal::Ip,
+                Scope::LinkKey => Refusal::LinkKey,
+                Scope::Ip => Refusal::Ip,
             });
         }
     }

@@ -4,6 +4,8 @@
 //! Everything may crash, come twice, come late or never; clocks differ and jump. Four faults are built in on demand, and
 //! must be found: a search that finds nothing is worth as much as what it would have found.
 //!
+//! Left out, as the same in other clothes: a late capture (a hold and its capture in one row), budgets (one use, one sum).
+//!
 //! `cargo test -p adal-domain --release --test model -- --ignored` searches further.
 
 #![allow(
@@ -420,11 +422,19 @@ fn every_order_keeps_the_limits_and_loses_no_use() {
 #[ignore = "minutes: `make model`"]
 fn every_order_of_two_owners_and_two_promos_keeps_the_limits_and_loses_no_use() {
     let seen = Arc::default();
+    for holds in [one_lasts(), two_by_two()] {
+        assert_sound(holds, &seen);
+    }
+}
+
+#[test]
+#[ignore = "minutes: `make model`"]
+fn every_order_of_copies_keeps_the_limits_and_loses_no_use() {
+    let seen = Arc::default();
     let back = Holds { give_back: true, copies: 1, ..two_owners() };
-    let again = Holds { attempts: 2, ..two_owners() };
-    let repeated = Holds { copies: 1, ..two_promos() };
+    let over_two = Holds { copies: 1, ..two_promos() };
     let often = Holds { copies: 3, ..copies() };
-    for holds in [one_lasts(), two_by_two(), back, again, repeated, often] {
+    for holds in [over_two, often, back] {
         assert_sound(holds, &seen);
     }
     assert!(seen.all(), "the search saw too little: {seen:?}");

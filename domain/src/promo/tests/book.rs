@@ -91,6 +91,16 @@ fn a_capture_takes_what_was_sold_and_releases_the_rest() {
 }
 
 #[test]
+fn a_hold_that_ran_out_leaves_nothing_to_remember() {
+    let mut book = held();
+    let step = book.release(&exchange("h"), at(900)).unwrap();
+    let release = Outcome::Released { token: Some(TOKEN) };
+    assert_eq!(owed(&step), [ended("p", "h", release), ended("q", "h", release)]);
+    apply(&mut book, &step);
+    assert_eq!(book, Book::default());
+}
+
+#[test]
 fn a_live_hold_is_not_released_when_asked_and_an_orphan_of_it_is() {
     let book = held();
     assert_eq!(book.answer(&ask("h", TOKEN), at(1)), Ok(Step::default()));

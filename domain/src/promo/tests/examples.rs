@@ -79,6 +79,8 @@ fn link_keys_and_addresses_have_limits_of_their_own() {
     assert_eq!(journal.reserve(by("b", 1, 2)), Err(Refusal::LinkKey), "once a day");
     journal.take(by("c", 2, 1), DAY);
     assert_eq!(journal.reserve(by("d", 3, 1)), Err(Refusal::Ip));
+    let never = Limits { per_customer: Some(0), ..Limits::default() };
+    assert_eq!(journal.reserve(Reserve { limits: never, ..by("none", 9, 9) }), Err(Refusal::LinkKey));
     // The next day each has its own count; for ever a link key has two.
     let next = |id: &str, link: u8| {
         let mut request = by(id, link, 1);
