@@ -24,6 +24,9 @@ mod state;
 mod apply;
 mod decide;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     command::{Command, GiveBack, InPeriod, Limits, MAX_LINK_KEYS, Outcome, Refusal, Reply, Reserve, Token, Used},
     counters::{Counter, KeyHash, Scope},
