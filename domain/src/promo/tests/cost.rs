@@ -95,6 +95,6 @@ fn a_reservation_costs_about_the_same_with_10_open_as_with_10_000() {
     }
     let of = |batch| costs.iter().filter(move |(of, _)| *of == batch).map(|(_, each)| *each);
     for batch in [1, 100] {
-        assert!(of(batch).last().unwrap() < of(batch).next().unwrap() * 10, "it grows with what is open");
+        assert!(of(batch).next_back().unwrap() < of(batch).next().unwrap() * 10, "it grows with what is open");
     }
 }
