@@ -142,6 +142,20 @@ fn a_give_back_restores_what_the_use_took_once_its_owner_has_confirmed_it() {
 }
 
 #[test]
+fn late_copies_of_a_give_back_and_of_its_confirmation_take_nothing_from_others() {
+    let mut journal = Journal::new();
+    let used = journal.take(hold("a"), DAY);
+    journal.take(hold("b"), DAY);
+    let token = journal.give_back("a:back", used.clone());
+    journal.end("a:back", Outcome::Returned { token });
+    let orphan = journal.give_back("a:back", used);
+    journal.end("a:back", Outcome::Returned { token });
+    assert_eq!((journal.state.taken.uses, journal.state.open_count()), (1, 1));
+    journal.end("a:back", Outcome::Released { token: Some(orphan) });
+    assert_eq!((journal.state.taken.uses, journal.state.open_count()), (1, 0));
+}
+
+#[test]
 fn what_was_not_taken_is_not_given_back() {
     let mut journal = Journal::new();
     let used = journal.take(hold("a"), DAY);
