@@ -245,8 +245,8 @@ impl App {
         Ok(app)
     }
 
-    /// Starts the tasks that look at credentials, rate limits and unsettled orders every few seconds. They hold the application weakly:
-    /// one that is dropped takes them along.
+    /// Starts the tasks that look at credentials, rate limits and unsettled orders every few seconds. They hold the
+    /// application weakly: one that is dropped takes them along.
     fn watch(self: &Arc<Self>) {
         let weak = Arc::downgrade(self);
         let every = Duration::from_secs(self.config.auth.refresh_s);
@@ -265,10 +265,18 @@ impl App {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 let Some(app) = weak.upgrade() else { return };
                 app.limits.forget_idle();
+            }
+        });
+        let weak = Arc::downgrade(self);
+        // By itself: it waits for customers, which may not answer.
+        let orders = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                let Some(app) = weak.upgrade() else { return };
                 owners::settle(&app).await;
             }
         });
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits]);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits, orders]);
     }
 
     /// The time.
