@@ -5,8 +5,6 @@
 //! nothing passes. One pass over the lines by limit / weight finds them all: taking such a line out only raises the
 //! others' shares, so that the ones with the least limit per weight go first.
 
-use std::cmp::Reverse;
-
 /// A line's part in a discount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
@@ -22,22 +20,27 @@ pub(super) struct Part {
 /// Shares `total` out, or as much of it as the limits allow; gives what was shared out. Parts are in the order of their
 /// lines' ids.
 pub(super) fn allocate(total: i64, parts: &mut [Part]) -> i64 {
-    let limits: i64 = parts.iter().map(|part| part.limit).sum();
+    let (mut limits, mut weights, mut is_limited) = (0, 0, false);
+    for part in parts.iter_mut() {
+        limits += part.limit;
+        weights += part.weight;
+        is_limited |= part.limit < part.weight;
+        part.share = 0;
+    }
     let total = total.min(limits);
     if total <= 0 {
-        parts.iter_mut().for_each(|part| part.share = 0);
         return 0;
     }
-    let weights: i64 = parts.iter().map(|part| part.weight).sum();
-    if parts.iter().any(|part| passes(part, total, weights)) {
+    // Without floors no share passes its limit: the total is at most the weights' sum.
+    if is_limited && parts.iter().any(|part| passes(part, total, weights)) {
         respread(total, weights, parts);
     } else {
-        spread(total, weights, parts.iter_mut());
+        spread(total, weights, parts, |_| true);
     }
     total
 }
 
-/// Whether a line's exact share is above its limit. Without floors none is: the total is at most the weights' sum.
+/// Whether a line's exact share is above its limit.
 fn passes(part: &Part, total: i64, weights: i64) -> bool {
     part.limit < part.weight
         && i128::from(total) * i128::from(part.weight) > i128::from(part.limit) * i128::from(weights)
@@ -49,57 +52,62 @@ fn respread(mut total: i64, mut weights: i64, parts: &mut [Part]) {
         let (a, b) = (parts[*a], parts[*b]);
         (i128::from(a.limit) * i128::from(b.weight)).cmp(&(i128::from(b.limit) * i128::from(a.weight)))
     });
-    let mut full = vec![false; parts.len()];
+    let mut is_full = vec![false; parts.len()];
     for i in by_limit {
         if !passes(&parts[i], total, weights) {
             break;
         }
-        full[i] = true;
+        is_full[i] = true;
         parts[i].share = parts[i].limit;
         total -= parts[i].limit;
         weights -= parts[i].weight;
     }
-    spread(total, weights, parts.iter_mut().zip(full).filter_map(|(part, full)| (!full).then_some(part)));
+    spread(total, weights, parts, |i| !is_full[i]);
 }
 
-/// Largest remainder, without limits: what a part gets is at most its exact share rounded up.
-fn spread<'a>(total: i64, weights: i64, parts: impl Iterator<Item = &'a mut Part>) {
-    let mut parts: Vec<&mut Part> = parts.collect();
-    let mut remainders = Vec::with_capacity(parts.len());
+/// Largest remainder over the parts that take part, without limits: each gets at most its exact share rounded up.
+fn spread(total: i64, weights: i64, parts: &mut [Part], takes_part: impl Fn(usize) -> bool) {
+    // Remainder and, below it, the place counted from the end, in one number: the greatest ones are served first.
+    let mut claims: Vec<u128> = Vec::with_capacity(parts.len());
     let mut left = total;
-    for (position, part) in parts.iter_mut().enumerate() {
+    for (i, (part, place)) in parts.iter_mut().zip((0..u64::MAX).rev()).enumerate() {
+        if !takes_part(i) {
+            continue;
+        }
         let (share, remainder) = share(total, part.weight, weights);
         part.share = share;
         left -= share;
         // No remainder, no claim: a part without weight gets nothing.
         if remainder > 0 {
-            remainders.push((Reverse(remainder), position));
+            claims.push(u128::from(remainder) << 64 | u128::from(place));
         }
     }
     let left = usize::try_from(left).unwrap_or(0);
     if left == 0 {
         return;
     }
-    if left < remainders.len() {
-        remainders.select_nth_unstable(left);
+    if left < claims.len() {
+        claims.select_nth_unstable_by(left, |a, b| b.cmp(a));
     }
-    for (_, position) in remainders.into_iter().take(left) {
-        parts[position].share += 1;
+    for claim in claims.into_iter().take(left) {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is the place")]
+        let place = u64::MAX - 1 - claim as u64;
+        parts[usize::try_from(place).unwrap_or(usize::MAX)].share += 1;
     }
 }
 
 /// floor(total x weight / weights) and the remainder.
-fn share(total: i64, weight: i64, weights: i64) -> (i64, i64) {
+fn share(total: i64, weight: i64, weights: i64) -> (i64, u64) {
     if weights <= 0 || weight <= 0 {
         return (0, 0);
     }
     // A division in 64 bits takes a fraction of one in 128, and nearly every cart's sums fit.
     if let Some(product) = total.checked_mul(weight) {
-        return (product / weights, product % weights);
+        return (product / weights, (product % weights).unsigned_abs());
     }
     let product = i128::from(total) * i128::from(weight);
     let (share, remainder) = (product / i128::from(weights), product % i128::from(weights));
-    (i64::try_from(share).unwrap_or(i64::MAX), i64::try_from(remainder).unwrap_or(0))
+    (i64::try_from(share).unwrap_or(i64::MAX), u64::try_from(remainder).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ impl Lines {
         self.0[line / 64] >> (line % 64) & 1 == 1
     }
 
+    /// How many there are: what a list of something for each needs room for.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
@@ -162,7 +167,7 @@ impl<'a> Basket<'a> {
     /// How many different products the lines are of.
     pub(super) fn distinct(&self, lines: &Lines) -> i64 {
         let products = self.products.get_or_init(|| {
-            let mut numbers = HashMap::new();
+            let mut numbers = HashMap::with_capacity(self.len());
             (0..self.len())
                 .map(|line| {
                     let next = numbers.len();

@@ -141,9 +141,10 @@ impl Giving<'_> {
 
     /// Percent, amount and fixed price on lines.
     fn on_selection(&self) -> Gift {
-        let limits = self.compiled.offer.discount.pieces();
+        let discount = &self.compiled.offer.discount;
+        let limits = discount.pieces();
         let chosen = self.prices().select(self.lines, &limits);
-        let mut gift = match &self.compiled.offer.discount {
+        let mut gift = match discount {
             Discount::Percent { permyriad, max_minor, .. } => {
                 let minor = share_of(basis(&chosen), *permyriad).min(max_minor.unwrap_or(i64::MAX));
                 self.shared(minor, &chosen)
@@ -227,12 +228,15 @@ impl Giving<'_> {
         let left = |lines: &Lines| -> i128 { lines.iter().map(|line| i128::from(self.left.lines[line])).sum() };
         let added = left(self.lines) * i128::from(extra_permyriad);
         let points = multiplied(self.rate_permyriad.unwrap_or(0), left(&self.basket.open), added);
-        Gift { extra_permyriad, multiplied: self.lines.iter().collect(), points, ..Gift::default() }
+        let mut multiplied = Vec::with_capacity(self.lines.len());
+        multiplied.extend(self.lines.iter());
+        Gift { extra_permyriad, multiplied, points, ..Gift::default() }
     }
 }
 
 fn given(minor: i64, parts: &mut [Part]) -> Gift {
     let lines_minor = allocate(minor, parts);
-    let shares = parts.iter().filter(|part| part.share > 0).map(|part| (part.line, part.share)).collect();
+    let mut shares = Vec::with_capacity(parts.len());
+    shares.extend(parts.iter().filter(|part| part.share > 0).map(|part| (part.line, part.share)));
     Gift { shares, lines_minor, ..Gift::default() }
 }

@@ -88,7 +88,7 @@ impl Tally {
 impl Prices<'_> {
     /// The runs of the lines' pieces; weighed lines have none. At most `most` of each line, the ones to `choose`.
     fn runs(&self, lines: &Lines, most: Option<i64>, choose: Choose) -> Vec<Run> {
-        let mut runs = Vec::new();
+        let mut runs = Vec::with_capacity(lines.len() * 2);
         for line in lines.iter().filter(|line| self.basket.pieces[*line] > 0) {
             let pieces = self.basket.pieces[line];
             let (price, dearer) = (self.basis[line] / pieces, self.basis[line] % pieces);
@@ -108,14 +108,14 @@ impl Prices<'_> {
 
     fn chosen(&self, tally: &Tally, choose: Choose) -> Vec<Chosen> {
         let taken = tally.pieces.iter().enumerate().filter(|(_, pieces)| **pieces > 0);
-        taken
-            .map(|(line, pieces)| Chosen {
-                line,
-                pieces: *pieces,
-                basis: tally.basis[line],
-                left: cost(self.left[line], self.basket.pieces[line], *pieces, choose),
-            })
-            .collect()
+        let mut chosen = Vec::with_capacity(tally.pieces.len());
+        chosen.extend(taken.map(|(line, pieces)| Chosen {
+            line,
+            pieces: *pieces,
+            basis: tally.basis[line],
+            left: cost(self.left[line], self.basket.pieces[line], *pieces, choose),
+        }));
+        chosen
     }
 
     /// What percent, amount and fixed price count for: whole lines, or where pieces are limited, those pieces.
@@ -127,7 +127,9 @@ impl Prices<'_> {
                 basis: self.basis[line],
                 left: self.left[line],
             };
-            return lines.iter().map(whole).collect();
+            let mut chosen = Vec::with_capacity(lines.len());
+            chosen.extend(lines.iter().map(whole));
+            return chosen;
         }
         let mut runs = self.runs(lines, limits.max_per_line, limits.choose);
         let all: i64 = runs.iter().map(|run| run.count).sum();
@@ -240,7 +242,8 @@ impl Prices<'_> {
         let mut runs = self.runs(lines, None, Choose::Dearest);
         sort(&mut runs, Choose::Dearest);
         // (pieces, what they cost) before each run and at the end.
-        let mut sums = vec![(0, 0)];
+        let mut sums = Vec::with_capacity(runs.len() + 1);
+        sums.push((0, 0));
         for run in &runs {
             let (pieces, minor) = sums.last().copied().unwrap_or_default();
             sums.push((pieces + run.count, minor + run.count * run.price));
