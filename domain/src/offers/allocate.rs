@@ -79,7 +79,7 @@ fn spread(total: i64, weights: i64, parts: &mut [Part], takes_part: impl Fn(usiz
         left -= share;
         // No remainder, no claim: a part without weight gets nothing.
         if remainder > 0 {
-            claims.push(u128::from(remainder) << 64 | u128::from(place));
+            claims.push((u128::from(remainder) << 64) | u128::from(place));
         }
     }
     let left = usize::try_from(left).unwrap_or(0);

@@ -27,7 +27,7 @@ impl Lines {
     }
 
     pub(super) fn has(&self, line: usize) -> bool {
-        self.0[line / 64] >> (line % 64) & 1 == 1
+        (self.0[line / 64] >> (line % 64)) & 1 == 1
     }
 
     /// How many there are: what a list of something for each needs room for.

@@ -66,7 +66,7 @@ impl Minutes {
     }
 
     pub(super) const fn holds(self, weekday: u8, minute: u16) -> bool {
-        self.days >> weekday & 1 == 1 && self.from <= minute && minute < self.to
+        (self.days >> weekday) & 1 == 1 && self.from <= minute && minute < self.to
     }
 }
 

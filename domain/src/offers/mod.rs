@@ -1,6 +1,6 @@
 //! Offers: promos and campaigns, and the engine that applies them to a cart.
 //!
-//! `document` is the shape of an offer, `validate` what it may say, `code` how a typed code is compared. `compile` makes a
+//! `document` (with `terms`) is the shape of an offer, `validate` what it may say, `code` how a typed code is compared. `compile` makes a
 //! catalogue's revision ready; `evaluate` applies it to a cart: `candidates` finds the offers that the cart concerns and
 //! `conditions` checks them, `discount` says what one of them gives (`pieces` where pieces count, `allocate` how it is
 //! shared out over the lines), `stacking` puts them together, `outcome` is what comes out, and `explain` says it to people.
@@ -22,6 +22,7 @@ mod outcome;
 mod pieces;
 mod select;
 mod stacking;
+mod terms;
 mod validate;
 
 pub use code::NormalCode;

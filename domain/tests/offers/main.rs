@@ -1,6 +1,6 @@
 //! The promotion engine as a shop owner reads it and as it must always hold. One binary, one link step.
 //!
-//! `document` runs the tables of `docs/reference/offers.md`; `cases` holds examples that are too fine for that page;
+//! `shapes` holds what an offer's document may say; `document` runs the tables of `docs/reference/offers.md`; `cases` holds examples that are too fine for that page;
 //! `properties` drives what `generate` makes up, and compares with `plain`, a second engine that enumerates pieces and
 //! takes its time. `speed` measures, and is run by hand in a release build.
 
@@ -19,4 +19,5 @@ mod page;
 mod plain;
 mod properties;
 mod say;
+mod shapes;
 mod speed;
