@@ -15,7 +15,9 @@ use std::{sync::Arc, time::Duration};
 
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View, ViewWrite},
-    time::Timestamp,
+    ids::{Actor, BannerId, OfferId},
+    offers::NormalCode,
+    time::{Day, Timestamp},
 };
 use async_trait::async_trait;
 
@@ -162,6 +164,112 @@ pub trait Views: Send + Sync + 'static {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ViewRow>, StoreError>;
+}
+
+/// Whether a job goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// It waits or is at work.
+    Open,
+    /// All is made.
+    Done,
+    /// Somebody stopped it; what was made stays.
+    Cancelled,
+}
+
+impl JobState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Done, Self::Cancelled];
+
+    /// The text under which it is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A job that makes unique codes of an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeJob {
+    /// Its id, which whoever asks for it makes: a repeat of the request finds the job.
+    pub id: String,
+    /// The offer.
+    pub offer: OfferId,
+    /// What stands before each code, as it was typed.
+    pub prefix: String,
+    /// The first stretch of its codes (see `catalogue::codes`).
+    pub start: u64,
+    /// How many are to be made.
+    pub count: u64,
+    /// How many are made.
+    pub done: u64,
+    /// Whether it goes on.
+    pub state: JobState,
+    /// Who asked for it.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// The print of the request: the same id with another is another request.
+    pub print: [u8; 16],
+}
+
+/// A page of an offer's unique codes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CodePage {
+    /// In their normal form, by it, each with its job's prefix.
+    pub codes: Vec<(String, Arc<str>)>,
+    /// Where the next page begins; `None`: this is the last. A page may be short, even empty, and not be the last.
+    pub next: Option<String>,
+}
+
+/// Unique codes, and the jobs that make them. They stand beside the journal: each is a line and not an entity until it
+/// is used. None is ever changed or removed; whose offer is deleted apply to nothing.
+///
+/// - a code belongs to one offer: one that is there already is left out of what is added.
+/// - what is answered is durable.
+#[async_trait]
+pub trait Codes: Send + Sync + 'static {
+    /// Keeps a new job, and answers it; where there is one with its id, that one as it is.
+    async fn begin(&self, job: CodeJob) -> Result<CodeJob, StoreError>;
+    /// A job.
+    async fn job(&self, id: &str) -> Result<Option<CodeJob>, StoreError>;
+    /// Open jobs, oldest first, at most `limit`.
+    async fn open_jobs(&self, limit: usize) -> Result<Vec<CodeJob>, StoreError>;
+    /// Adds codes (in their normal form) to an open job, in one step with its `done`, which never passes `count`: what is
+    /// too many is left out. The job is done when nothing is left to make. Answers the job; where it is not open, as it
+    /// is, and nothing is added.
+    async fn add(&self, job: &str, codes: Vec<NormalCode>) -> Result<Option<CodeJob>, StoreError>;
+    /// Stops an open job, and answers it as it is then; what was made stays.
+    async fn cancel(&self, job: &str) -> Result<Option<CodeJob>, StoreError>;
+    /// The offer that a code belongs to: one read of one line.
+    async fn offer_of(&self, code: &NormalCode) -> Result<Option<OfferId>, StoreError>;
+    /// The codes of an offer after `after`, by their normal form, at most `limit`.
+    async fn page(&self, offer: &OfferId, after: Option<&str>, limit: usize) -> Result<CodePage, StoreError>;
+}
+
+/// What was counted of a banner on a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BannerCounts {
+    /// How often it was in an answer.
+    pub servings: u64,
+    /// How often it was seen, by what apps say.
+    pub impressions: u64,
+    /// How often it was clicked, by what apps say.
+    pub clicks: u64,
+}
+
+/// What was counted of banners, by day. Sums that are added to: not derived from the journal, and not exact across a
+/// crash (who counts adds every few seconds).
+#[async_trait]
+pub trait Counts: Send + Sync + 'static {
+    /// Adds to days of banners, all or none.
+    async fn add_counts(&self, counts: Vec<(BannerId, Day, BannerCounts)>) -> Result<(), StoreError>;
+    /// The days of a banner, newest first, at most `limit`.
+    async fn counts_of(&self, banner: &BannerId, limit: usize) -> Result<Vec<(Day, BannerCounts)>, StoreError>;
 }
 
 /// The time; tests move it. A machine's wall clock can leap: an implementation on one says when it is not to be relied

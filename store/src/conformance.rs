@@ -1,5 +1,5 @@
 //! What every store has to keep, whatever it is made of: the contract of `adal_actors::ports`, as a suite that runs
-//! against any [`Journal`] and [`Views`]. A test calls [`run`] with a [`Factory`]; a case that fails panics with its name
+//! against any [`Journal`], [`Views`], [`Codes`] and [`Counts`]. A test calls [`run`] with a [`Factory`]; a case that fails panics with its name
 //! in the backtrace.
 //!
 //! Only what the ports promise is asked here. How a store is opened, damaged or filled up is its own business and its
@@ -11,9 +11,13 @@
     reason = "a test suite: panicking is how it reports"
 )]
 
+pub mod beside;
+
 use std::sync::Arc;
 
-use adal_actors::ports::{Append, Journal, Opened, StoreError, StoredRow, StoredSnapshot, ViewRow, Views};
+use adal_actors::ports::{
+    Append, Codes, Counts, Journal, Opened, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+};
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View, ViewWrite},
     time::Timestamp,
@@ -27,6 +31,10 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// Its views.
     pub views: Arc<dyn Views>,
+    /// Its unique codes.
+    pub codes: Arc<dyn Codes>,
+    /// What it counts of banners.
+    pub counts: Arc<dyn Counts>,
 }
 
 impl std::fmt::Debug for Ports {
@@ -61,6 +69,7 @@ pub async fn run(factory: &dyn Factory) {
     entities_are_listed_by_kind_and_id(factory).await;
     views_are_upserted_and_listed_newest_first(factory).await;
     many_at_once_lose_nothing(factory).await;
+    beside::run(factory).await;
 }
 
 /// An entity's key.
@@ -103,7 +112,7 @@ fn seqs(rows: &[StoredRow]) -> Vec<u64> {
 }
 
 async fn an_unknown_entity_is_empty(factory: &dyn Factory) {
-    let Ports { journal, views } = factory.fresh().await;
+    let Ports { journal, views, .. } = factory.fresh().await;
     let nobody = customer("nobody");
     assert_eq!(journal.open(&nobody).await.unwrap(), Opened::default());
     assert_eq!(journal.rows(&nobody, 0, u64::MAX, 10, false).await.unwrap(), Vec::new());
@@ -173,7 +182,7 @@ async fn a_repeat_is_ok_and_changes_nothing(factory: &dyn Factory) {
 }
 
 async fn other_content_is_fenced(factory: &dyn Factory) {
-    let Ports { journal, views } = factory.fresh().await;
+    let Ports { journal, views, .. } = factory.fresh().await;
     let key = customer("c");
     fill(&*journal, &key, 2).await;
     for seq in [1, 2] {

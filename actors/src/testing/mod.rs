@@ -1,6 +1,7 @@
 //! For tests of this and other crates (feature `testing`): a store in memory whose faults can be scripted, and clocks
 //! that tests move.
 
+mod beside;
 mod clock;
 mod store;
 

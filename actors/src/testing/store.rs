@@ -15,6 +15,7 @@ use adal_domain::{
 };
 use async_trait::async_trait;
 
+use super::beside::Beside;
 use crate::ports::{Append, Journal, Opened, OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views};
 
 /// What a script is asked about.
@@ -82,6 +83,7 @@ struct Stored {
 pub struct MemoryStore {
     stored: Mutex<Stored>,
     script: Mutex<Option<Script>>,
+    pub(super) beside: Mutex<Beside>,
 }
 
 impl std::fmt::Debug for MemoryStore {
@@ -166,7 +168,7 @@ impl MemoryStore {
 
     /// What becomes of an operation that is no append, after whatever time that takes: half of it before the operation,
     /// and half (which is returned) between what it finds and its answer.
-    async fn pass(&self, operation: Operation) -> Result<Rest, StoreError> {
+    pub(super) async fn pass(&self, operation: Operation) -> Result<Rest, StoreError> {
         let mut rest = Duration::ZERO;
         match self.fate(operation) {
             // Another task's turn first: nothing may rest on a store that answers at once.
@@ -192,10 +194,10 @@ impl MemoryStore {
 
 /// The time between what an operation finds and its answer.
 #[must_use]
-struct Rest(Duration);
+pub(super) struct Rest(Duration);
 
 impl Rest {
-    async fn then<T>(self, found: T) -> Result<T, StoreError> {
+    pub(super) async fn then<T>(self, found: T) -> Result<T, StoreError> {
         if !self.0.is_zero() {
             tokio::time::sleep(self.0).await;
         }

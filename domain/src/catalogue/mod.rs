@@ -12,6 +12,7 @@
 //! It must never decide by the clock: what is scheduled is in the documents, and the engine reads them at its own time.
 
 pub mod banner;
+pub mod codes;
 mod command;
 mod decide;
 mod event;

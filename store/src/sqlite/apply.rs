@@ -2,10 +2,12 @@
 //! checked before its first change, so that an item that fails by its own fault leaves nothing behind and the others of
 //! its batch stand.
 
-use adal_actors::ports::{Append, OwedEffect, StoreError, StoredRow, StoredSnapshot};
+use adal_actors::ports::{Append, BannerCounts, CodeJob, OwedEffect, StoreError, StoredRow, StoredSnapshot};
 use adal_domain::{
     entity::{EntityKey, ViewWrite},
-    time::Timestamp,
+    ids::BannerId,
+    offers::NormalCode,
+    time::{Day, Timestamp},
 };
 use rusqlite::{Connection, params};
 
@@ -23,6 +25,22 @@ pub(super) enum Work {
     Delivered(Vec<(EntityKey, u64, u32)>),
     PutKey(ApiKeyRecord),
     RevokeKey(String, Timestamp),
+    BeginCodes(Box<CodeJob>),
+    AddCodes(String, Vec<NormalCode>),
+    CancelCodes(String),
+    AddCounts(Vec<(BannerId, Day, BannerCounts)>),
+}
+
+impl Work {
+    /// Whether it waits until nothing else does: nobody stands at a till for it.
+    pub(super) const fn is_patient(&self) -> bool {
+        matches!(self, Self::AddCodes(..) | Self::AddCounts(_))
+    }
+
+    /// Whether it belongs to whoever owns the journal.
+    const fn is_owners(&self) -> bool {
+        !matches!(self, Self::PutKey(_) | Self::RevokeKey(..))
+    }
 }
 
 /// Why an item was not done.
@@ -52,8 +70,8 @@ pub(super) enum Done {
 /// Does one item. `next_num` is the number for the next new entity.
 pub(super) fn apply(conn: &Connection, work: &Work, next_num: &mut i64, may_append: bool) -> Result<Done, Fault> {
     match work {
-        Work::Append(_) | Work::Snapshot(..) | Work::Delivered(_) if !may_append => {
-            Err(Fault::Own(unavailable("this store was opened beside a server, whose journal it must not write")))
+        work if work.is_owners() && !may_append => {
+            Err(Fault::Own(unavailable("this store was opened beside a server, which alone writes this")))
         }
         Work::Append(wanted) => append(conn, wanted, next_num),
         Work::Snapshot(entity, wanted) => snapshot(conn, entity, wanted),
@@ -68,6 +86,10 @@ pub(super) fn apply(conn: &Connection, work: &Work, next_num: &mut i64, may_appe
         }
         Work::PutKey(record) => Ok(Done::Other(super::keys::put(conn, record)?)),
         Work::RevokeKey(id, at) => Ok(Done::Other(super::keys::revoke(conn, id, *at)?)),
+        Work::BeginCodes(job) => Ok(Done::Other(super::codes::begin(conn, job)?)),
+        Work::AddCodes(job, codes) => Ok(Done::Other(super::codes::add(conn, job, codes)?)),
+        Work::CancelCodes(job) => Ok(Done::Other(super::codes::cancel(conn, job)?)),
+        Work::AddCounts(counts) => Ok(Done::Other(super::counts::add(conn, counts)?)),
     }
 }
 

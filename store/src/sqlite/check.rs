@@ -1,6 +1,8 @@
 //! The check of a whole file: what SQLite can say about its pages, and what only we can say about what is in them.
 //! Runs on a connection and a thread of its own, in one read transaction, while the server works.
 
+use std::collections::HashMap;
+
 use adal_actors::ports::{StoreError, StoredRow, StoredSnapshot};
 use adal_domain::{entity::EntityKey, time::Timestamp};
 use rusqlite::{Connection, Row};
@@ -8,6 +10,7 @@ use rusqlite::{Connection, Row};
 use super::{
     SqliteStore,
     backup::on_thread,
+    codes,
     failure::refused,
     keys,
     layout::{from_sql, key, row_sum, snapshot_sum},
@@ -86,7 +89,7 @@ fn check(conn: &Connection, depth: Depth) -> Result<IntegrityReport, StoreError>
         Depth::Full => |conn, report| pages(conn, "PRAGMA integrity_check(100)", report),
     };
     let mut report = IntegrityReport::default();
-    for part in [pages, rows, entities, snapshots, views, outbox, api_keys] {
+    for part in [pages, rows, entities, snapshots, views, outbox, api_keys, codes] {
         match part(conn, &mut report) {
             Ok(()) => {}
             Err(StoreError::Corrupt(what)) => report.problem(&*what),
@@ -232,6 +235,27 @@ fn outbox(conn: &Connection, report: &mut IntegrityReport) -> Result<(), StoreEr
         }
         Ok(())
     })
+}
+
+/// Every job is what was written, and has as many codes as it says; every code is a job's.
+fn codes(conn: &Connection, report: &mut IntegrityReport) -> Result<(), StoreError> {
+    let mut lines: HashMap<i64, u64> = HashMap::new();
+    scan(conn, "SELECT job FROM code", report, |row, _| {
+        *lines.entry(column(row, 0)?).or_default() += 1;
+        Ok(())
+    })?;
+    scan(conn, codes::COLUMNS, report, |row, report| {
+        let (num, job) = codes::checked(codes::columns(row).map_err(|e| refused(&e))?)?;
+        let found = lines.remove(&num).unwrap_or_default();
+        if found != job.done {
+            report.problem(format!("the job `{}` says {} codes, and {found} are there", job.id, job.done));
+        }
+        Ok(())
+    })?;
+    for (num, found) in lines {
+        report.problem(format!("{found} codes of a job numbered {num} that is not known"));
+    }
+    Ok(())
 }
 
 fn api_keys(conn: &Connection, report: &mut IntegrityReport) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@
 //! every body carries a CRC-32 over itself *and* over what it belongs to (entity, seq, time, format): a row that turns
 //! up under another entity or seq is found out as well.
 
-use adal_actors::ports::{StoreError, StoredRow, StoredSnapshot};
+use adal_actors::ports::{CodeJob, StoreError, StoredRow, StoredSnapshot};
 use adal_domain::entity::{Effect, EntityKey, EntityKind, ViewWrite};
 
 use super::keys::ApiKeyRecord;
@@ -106,6 +106,13 @@ pub(super) fn api_key_sum(record: &ApiKeyRecord) -> i64 {
     let sum = Sum::new().bytes(record.id.as_bytes()).bytes(&record.hash).bytes(record.role.as_bytes());
     let sum = text(text(sum, &record.shop), &record.label).int(record.created_at.0.cast_unsigned());
     sum.int(record.revoked_at.map_or(u64::MAX, |at| at.0.cast_unsigned())).finish()
+}
+
+/// The checksum of a job that makes codes.
+pub(super) fn code_job_sum(job: &CodeJob) -> i64 {
+    let sum = Sum::new().bytes(job.id.as_bytes()).bytes(job.offer.as_str().as_bytes()).bytes(job.prefix.as_bytes());
+    let sum = sum.int(job.start).int(job.count).int(job.done).bytes(job.state.as_str().as_bytes());
+    sum.bytes(job.by.as_str().as_bytes()).int(job.at.0.cast_unsigned()).bytes(&job.print).finish()
 }
 
 /// CRC-32 (ISO-HDLC, the one of zip and Ethernet) over length-prefixed parts.

@@ -18,6 +18,8 @@ mod apply;
 mod backup;
 mod check;
 mod checkpoint;
+mod codes;
+mod counts;
 mod failure;
 mod keys;
 mod layout;

@@ -19,11 +19,13 @@ use super::{
 };
 
 /// The format that this version writes. `PRAGMA user_version` of the file.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 /// `PRAGMA application_id`: "Adal" in ASCII.
 const APPLICATION: i64 = 0x4164_616C;
 /// The tables.
-pub(super) const SCHEMA: &str = include_str!("schema.sql");
+pub(super) const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("schema-2.sql"));
+/// What makes a file of each format one of the next, from format 1 on.
+const MIGRATIONS: [&str; 1] = [include_str!("schema-2.sql")];
 /// Bytes in a page: SQLite's default, and the file system's. Set when the file is made, and never changed.
 const PAGE: u64 = 4096;
 /// How long a connection waits for another process (the CLI beside a server) before it is told "busy".
@@ -126,7 +128,10 @@ pub(super) fn writer(config: &SqliteConfig, path: &Path, create: bool) -> Result
     if bytes == 0 {
         make(&conn).map_err(|e| judge(path, "cannot make the tables", e))?;
     }
-    identify(&conn, path)?;
+    let found = identify(&conn, path)?;
+    if found < FORMAT {
+        migrate(&conn, path, found, create)?;
+    }
     look(&conn, path)?;
     settings(&conn, config).map_err(|e| judge(path, "cannot set up", e))?;
     Ok(conn)
@@ -168,8 +173,25 @@ fn make(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch("COMMIT")
 }
 
+/// Makes a file of an earlier format one of this, in one transaction: a crash leaves either. By the owner alone; beside
+/// one that may still run, an older version, nothing is changed, and without one the lock is taken for as long as it lasts.
+fn migrate(conn: &Connection, path: &Path, found: i64, is_owner: bool) -> Result<(), OpenError> {
+    let lock = if is_owner { None } else { Some(Lock::take(path)?) };
+    let failed = |e| judge(path, "cannot bring it to this version's format", e);
+    conn.execute_batch("PRAGMA synchronous = FULL; BEGIN EXCLUSIVE").map_err(failed)?;
+    let steps = usize::try_from(found - 1).ok().and_then(|from| MIGRATIONS.get(from..)).unwrap_or_default();
+    let done = steps.iter().try_for_each(|step| conn.execute_batch(step)).and_then(|()| {
+        conn.execute("UPDATE meta SET value = ?1 WHERE name = 'format'", [FORMAT])?;
+        conn.execute_batch(&format!("PRAGMA user_version = {FORMAT}; COMMIT"))
+    });
+    drop(lock);
+    done.map_err(failed)?;
+    tracing::info!(path = %path.display(), from = found, to = FORMAT, "the store has this version's format now");
+    Ok(())
+}
+
 /// Whose file it is, and of which format.
-fn identify(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+fn identify(conn: &Connection, path: &Path) -> Result<i64, OpenError> {
     let number = |pragma: &str| {
         conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0))
             .map_err(|e| judge(path, "cannot read its header", e))
@@ -181,11 +203,11 @@ fn identify(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     if found > FORMAT {
         return Err(OpenError::NewerFormat { path: path.to_owned(), found, supported: FORMAT });
     }
-    if found < FORMAT {
-        let what = format!("it says format {found}, and there is none below {FORMAT}");
+    if found < 1 {
+        let what = format!("it says format {found}, and there is none below 1");
         return Err(OpenError::Damaged { path: path.to_owned(), what });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What can be seen in a moment, whatever the size: the tables are the ones we know, and both edges of each B-tree can
@@ -210,6 +232,9 @@ fn look(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         "SELECT min(kind), max(kind) FROM outbox",
         "SELECT min(name), max(name) FROM view",
         "SELECT min(id), max(id) FROM api_key",
+        "SELECT min(num), max(num) FROM code_job",
+        "SELECT min(code), max(code) FROM code",
+        "SELECT min(banner), max(banner) FROM banner_count",
     ] {
         conn.query_row(edge, [], |_| Ok(())).map_err(|e| judge(path, "cannot read its tables", e))?;
     }

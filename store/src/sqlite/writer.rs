@@ -4,6 +4,10 @@
 //! under load the fsync is shared, and a lone write does not wait for company. What must never happen: an `Ok` before
 //! the commit returned, and an error that says "not written" about something that may yet turn up.
 //!
+//! What is patient (batches of unique codes, counts of banners) waits until nothing else does, one at a time and in a
+//! transaction of its own, so that no append waits behind a whole job of them; under a load that never ends it has its
+//! turn every few batches.
+//!
 //! How a failed commit is settled. A statement that fails (no room, a bad disk) fails the transaction before its commit
 //! mark exists: nothing was written, all of the batch are told so. A COMMIT that fails may leave a whole transaction in
 //! the log *file* that SQLite does not count (its index in memory stays behind); a crash at that moment, and recovery
@@ -12,6 +16,7 @@
 //! the answer is `InDoubt`: the caller repeats the same request, and the repeat settles it in the same way.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
@@ -47,6 +52,9 @@ const PROBE_BYTES: u32 = 128 * 1024;
 /// How often a busy file is tried again; each try waits for the connection's own time-out (5 s).
 const BUSY_TRIES: u32 = 3;
 
+/// So many batches may go before what is patient has its turn.
+const PATIENCE: u32 = 8;
+
 /// A write that waits.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -80,6 +88,10 @@ pub(super) struct Writer {
     /// The number for the next new entity; `None`: to be read (at first, and after a rollback).
     next_num: Option<i64>,
     rebuild: Option<Rebuild>,
+    /// Writes that wait until nothing else does; few, since who sends them waits for each.
+    patient: VecDeque<Item>,
+    /// Batches since the last of them.
+    passed: u32,
     /// The file is damaged: writing on would make it worse. Reads go on; a restart looks at the file again.
     damaged: Option<Arc<str>>,
 }
@@ -111,6 +123,8 @@ impl Writer {
             meters: Meters::new(),
             next_num: None,
             rebuild: None,
+            patient: VecDeque::new(),
+            passed: 0,
             damaged: None,
         }
     }
@@ -118,6 +132,24 @@ impl Writer {
     /// Serves the queue until it is told to end, or every handle of the store is gone.
     pub(super) fn run(mut self, queue: &Receiver<Command>) {
         loop {
+            if !self.patient.is_empty() {
+                match queue.try_recv() {
+                    Ok(first) if self.passed < PATIENCE => {
+                        self.passed += 1;
+                        if !self.take(first, queue) {
+                            break;
+                        }
+                    }
+                    Ok(first) => {
+                        self.do_patient();
+                        if !self.take(first, queue) {
+                            break;
+                        }
+                    }
+                    Err(_) => self.do_patient(),
+                }
+                continue;
+            }
             // While something is wrong, or a rebuild is under way, silence is interrupted to look after it.
             let attentive = self.health_is_bad() || self.rebuild.is_some();
             let wait = if attentive { PROBE_EVERY } else { Duration::from_secs(3600) };
@@ -137,6 +169,9 @@ impl Writer {
             }
         }
         // What came after the word to end was not done, and is told so.
+        for item in self.patient.drain(..) {
+            let _ = item.answer.send(Err(unavailable("the store is closed")));
+        }
         while let Ok(command) = queue.try_recv() {
             if let Command::Write(item) = command {
                 let _ = item.answer.send(Err(unavailable("the store is closed")));
@@ -161,6 +196,7 @@ impl Writer {
         let mut other = None;
         while let Some(command) = next {
             match command {
+                Command::Write(item) if item.work.is_patient() => self.patient.push_back(*item),
                 Command::Write(item) => batch.push(*item),
                 command => {
                     // Something that is no write ends the batch, so that order is kept.
@@ -171,14 +207,7 @@ impl Writer {
             next = if batch.len() < self.config.max_batch_rows.max(1) { queue.try_recv().ok() } else { None };
         }
         if !batch.is_empty() {
-            let left = self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
-            #[expect(clippy::cast_precision_loss, reason = "a queue's length is far below 2^52")]
-            self.meters.queue.set(left as f64);
-            // A panic drops the senders of the batch: their callers learn that the outcome is not known.
-            if catch_unwind(AssertUnwindSafe(|| self.batch(batch))).is_err() {
-                tracing::error!("the journal's writer panicked; its connection is opened again");
-                self.reopen();
-            }
+            self.guarded(batch);
         }
         match other {
             None | Some(Command::Write(_)) => true,
@@ -195,6 +224,26 @@ impl Writer {
                 let _ = done.send(());
                 true
             }
+        }
+    }
+
+    /// Does the oldest of what is patient.
+    fn do_patient(&mut self) {
+        self.passed = 0;
+        if let Some(item) = self.patient.pop_front() {
+            self.guarded(vec![item]);
+        }
+    }
+
+    /// Commits a batch and answers it, whatever happens.
+    fn guarded(&mut self, batch: Vec<Item>) {
+        let left = self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed) - batch.len();
+        #[expect(clippy::cast_precision_loss, reason = "a queue's length is far below 2^52")]
+        self.meters.queue.set(left as f64);
+        // A panic drops the senders of the batch: their callers learn that the outcome is not known.
+        if catch_unwind(AssertUnwindSafe(|| self.batch(batch))).is_err() {
+            tracing::error!("the journal's writer panicked; its connection is opened again");
+            self.reopen();
         }
     }
 

@@ -2,20 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use adal_actors::ports::{Append, Journal, Opened, StoredRow, StoredSnapshot, Views};
+use adal_actors::ports::{
+    Append, BannerCounts, CodeJob, Codes, Counts, Journal, Opened, StoredRow, StoredSnapshot, Views,
+};
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View},
-    time::Timestamp,
+    ids::BannerId,
+    offers::NormalCode,
+    time::{Day, Timestamp},
 };
 
 use super::Folder;
 use crate::{
-    conformance::{customer, write},
+    conformance::{beside::job, customer, write},
     sqlite::{ApiKeyRecord, Depth, SqliteStore, open, queries},
 };
 
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/format-1").join(name)
+fn golden(format: u8, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/format-{format}")).join(name)
 }
 
 fn guest() -> EntityKey {
@@ -61,12 +65,40 @@ fn api_key() -> ApiKeyRecord {
 #[tokio::test]
 async fn the_golden_file_of_format_1_is_read_and_written_on() {
     let folder = Folder::new();
-    std::fs::copy(golden("store.sqlite"), folder.path("store.db")).unwrap();
+    std::fs::copy(golden(1, "store.sqlite"), folder.path("store.db")).unwrap();
     let store = folder.open();
-    let opened = Journal::open(&store, &customer("c1")).await.unwrap();
+    is_the_golden_store(&store).await;
+    // It has this version's tables by now, and takes what they are for.
+    assert_eq!(store.begin(job("j1", "a", 1)).await.unwrap(), job("j1", "a", 1));
+    store.close().unwrap();
+    let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
+    assert_eq!(conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap(), open::FORMAT);
+}
+
+#[tokio::test]
+async fn the_golden_file_of_format_2_is_read_and_written_on() {
+    let folder = Folder::new();
+    std::fs::copy(golden(2, "store.sqlite"), folder.path("store.db")).unwrap();
+    let store = folder.open();
+    is_the_golden_store(&store).await;
+    let half = CodeJob { done: 2, ..job("j1", "a", 3) };
+    assert_eq!(store.open_jobs(9).await.unwrap(), [half]);
+    assert_eq!(store.offer_of(&NormalCode::new("A2").unwrap()).await.unwrap().unwrap().as_str(), "a");
+    assert_eq!(store.counts_of(&BannerId::new("b").unwrap(), 9).await.unwrap(), [(Day(20_000), counts())]);
+    store.add("j1", vec![NormalCode::new("A3").unwrap()]).await.unwrap();
+    assert!(store.check_file(Depth::Full).await.unwrap().is_sound());
+}
+
+fn counts() -> BannerCounts {
+    BannerCounts { servings: 3, impressions: 2, clicks: 1 }
+}
+
+/// What the golden file of each format has: format 1 had no more.
+async fn is_the_golden_store(store: &SqliteStore) {
+    let opened = Journal::open(store, &customer("c1")).await.unwrap();
     assert_eq!(opened, Opened { snapshot: Some(snapshot()), rows: vec![row(3)], damaged: None });
     assert_eq!(store.rows(&customer("c1"), 1, 9, 9, false).await.unwrap(), [row(1), row(2), row(3)]);
-    assert_eq!(Journal::open(&store, &guest()).await.unwrap().rows, [content().remove(3).row]);
+    assert_eq!(Journal::open(store, &guest()).await.unwrap().rows, [content().remove(3).row]);
     let card = store.get(View::CardByBarcode, "2000000000015").await.unwrap().unwrap();
     assert_eq!((card.entity, card.value), (customer("c1"), b"c1".to_vec()));
     assert_eq!(store.list(View::Signal, Some("velocity"), None, 9).await.unwrap().len(), 1);
@@ -78,7 +110,7 @@ async fn the_golden_file_of_format_1_is_read_and_written_on() {
     assert!(store.check_file(Depth::Full).await.unwrap().is_sound());
     let next = Append { entity: customer("c1"), row: row(4), views: vec![], wake: None, effects: vec![] };
     store.append(next).await.unwrap();
-    assert_eq!(Journal::open(&store, &customer("c1")).await.unwrap().rows, [row(3), row(4)]);
+    assert_eq!(Journal::open(store, &customer("c1")).await.unwrap().rows, [row(3), row(4)]);
 }
 
 #[tokio::test]
@@ -87,7 +119,7 @@ async fn the_tables_are_those_of_the_golden_schema() {
     folder.open().close().unwrap();
     let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
     let found = open::schema_of(&conn).unwrap().join("\n") + "\n";
-    let expected = std::fs::read_to_string(golden("schema.txt")).unwrap();
+    let expected = std::fs::read_to_string(golden(2, "schema.txt")).unwrap();
     assert_eq!(found, expected, "a change of the tables is a new format: raise FORMAT and migrate");
 }
 
@@ -105,6 +137,11 @@ async fn no_query_of_the_store_scans_a_table() {
         "SELECT position, at, format, sum, body FROM journal WHERE position BETWEEN ?1 AND ?2 ORDER BY position",
         "SELECT wake, kind, id FROM entity WHERE wake IS NOT NULL AND wake <= ?1 ORDER BY wake, kind, id LIMIT ?2",
         "SELECT id FROM entity WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        "SELECT offer FROM code JOIN code_job ON num = job WHERE code = ?1",
+        "SELECT num FROM code_job WHERE state = 'open' AND num > 0 ORDER BY num LIMIT ?1",
+        "SELECT num FROM code_job WHERE offer = ?1",
+        "SELECT code, job FROM code WHERE code > ?1 ORDER BY code",
+        "SELECT day FROM banner_count WHERE banner = ?1 ORDER BY day DESC LIMIT ?2",
         "SELECT kind FROM outbox WHERE (kind, id, seq, idx) > (?1, ?2, ?3, ?4) ORDER BY kind, id, seq, idx LIMIT ?5",
     ];
     all.extend(views.iter().map(String::as_str));
@@ -133,10 +170,13 @@ async fn write_the_golden_files() {
     }
     store.snapshot(&customer("c1"), snapshot()).await.unwrap();
     store.put_api_key(api_key()).await.unwrap();
-    std::fs::create_dir_all(golden("")).unwrap();
+    store.begin(job("j1", "a", 3)).await.unwrap();
+    store.add("j1", vec![NormalCode::new("A1").unwrap(), NormalCode::new("A2").unwrap()]).await.unwrap();
+    store.add_counts(vec![(BannerId::new("b").unwrap(), Day(20_000), counts())]).await.unwrap();
+    std::fs::create_dir_all(golden(2, "")).unwrap();
     let to = folder.path("copy");
     store.backup(&to).await.unwrap();
-    std::fs::copy(to, golden("store.sqlite")).unwrap();
+    std::fs::copy(to, golden(2, "store.sqlite")).unwrap();
     let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
-    std::fs::write(golden("schema.txt"), open::schema_of(&conn).unwrap().join("\n") + "\n").unwrap();
+    std::fs::write(golden(2, "schema.txt"), open::schema_of(&conn).unwrap().join("\n") + "\n").unwrap();
 }

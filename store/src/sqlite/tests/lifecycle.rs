@@ -58,11 +58,11 @@ async fn what_is_not_ours_or_newer_is_refused_and_left_alone() {
     assert!(matches!(refusal(), OpenError::Foreign { .. }));
     std::fs::remove_file(folder.path("store.db")).unwrap();
     folder.open().close().unwrap();
-    sql("PRAGMA user_version = 2");
+    sql("PRAGMA user_version = 3");
     let newer = refusal();
-    assert!(matches!(newer, OpenError::NewerFormat { found: 2, supported: 1, .. }), "{newer:?}");
+    assert!(matches!(newer, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{newer:?}");
     assert!(newer.to_string().contains("newer version"), "{newer}");
-    sql("PRAGMA user_version = 1; DROP INDEX entity_wake");
+    sql("PRAGMA user_version = 2; DROP INDEX entity_wake");
     assert!(matches!(refusal(), OpenError::Damaged { .. }));
     let gone = OpenError::Missing { path: "x".into() };
     assert!(gone.to_string().contains('x'));

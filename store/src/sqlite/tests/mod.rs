@@ -1,5 +1,6 @@
 //! What is SQLite's own: opening and refusing, group commit, faults, backups, damage, the stored form.
 
+mod codes;
 mod damage;
 mod faults;
 mod golden;
@@ -59,7 +60,8 @@ impl SqliteStore {
     }
 
     pub(super) fn ports(&self) -> Ports {
-        Ports { journal: Arc::new(self.clone()), views: Arc::new(self.clone()) }
+        let store = || Arc::new(self.clone());
+        Ports { journal: store(), views: store(), codes: store(), counts: store() }
     }
 }
 
@@ -95,7 +97,8 @@ struct InMemory;
 impl Factory for InMemory {
     async fn fresh(&self) -> Ports {
         let store = Arc::new(MemoryStore::new());
-        Ports { journal: Arc::<MemoryStore>::clone(&store), views: store }
+        let same = || Arc::<MemoryStore>::clone(&store);
+        Ports { journal: same(), views: same(), codes: same(), counts: same() }
     }
 
     async fn reopen(&self, ports: Ports) -> Ports {
