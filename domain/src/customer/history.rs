@@ -421,7 +421,7 @@ mod tests {
                             _ => FactKind::Completed,
                         };
                         // Keys of one tag, so that a search meets others of it.
-                        let fact = Fact::new(n << 20 | n % 3, clock.plus_seconds(-late * 86_400), *paid, n, kind);
+                        let fact = Fact::new((n << 20) | (n % 3), clock.plus_seconds(-late * 86_400), *paid, n, kind);
                         facts.insert(fact);
                         known.insert(known.partition_point(|k| k.at() <= fact.at()), fact);
                     }

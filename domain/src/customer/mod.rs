@@ -1,9 +1,9 @@
 //! The customer: card, ledger, holds, orders and trust as one entity, decided by pure functions.
 //!
 //! Who owns what: `state` here is the whole; `ledger`, `order`, `facts`, `hold` hold its parts; `apply` is the only place
-//! that changes it. Decisions are made on a `draft`, a copy that events are applied to as they are decided, in `cards`,
-//! `adjust`, `earn`, `orders`, `returns`, `holds`, `flags`; `settle` brings due activations and expiries first. `read`
-//! says what others may see.
+//! that changes it. What grows long (`history`, with its `notes`; `pile`) is shared by all copies of a state. Decisions
+//! are made on a `draft`, a copy that events are applied to as they are decided, in `cards`, `adjust`, `earn`, `orders`,
+//! `returns`, `holds`, `flags`; `settle` brings due activations and expiries first. `read` says what others may see.
 
 pub mod command;
 pub mod event;
