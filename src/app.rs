@@ -14,7 +14,7 @@ use std::{
 
 use adal_actors::{
     AskError, ContextOf, Effects, Registry, RegistryConfig, Router, Timers,
-    ports::{Clock, Flags, Journal, StoreError, Views},
+    ports::{Clock, Codes, Flags, Journal, StoreError, Views},
 };
 use adal_domain::{
     card::Barcode,
@@ -22,7 +22,8 @@ use adal_domain::{
     customer::{Context, Customer, Guest},
     entity::{EntityKind, View},
     flags::Flag,
-    ids::CustomerId,
+    ids::{CustomerId, OfferId},
+    offers::{CompiledOffers, NormalCode},
     policy::Policy,
     promo::Promo,
     qr::KeyRing,
@@ -35,6 +36,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     auth::{Auth, jwt::JwtError},
+    checkout::attempts::Attempts,
     clock::Stopwatch,
     config::Config,
     flags::ConfiguredFlags,
@@ -45,6 +47,9 @@ use crate::{
     },
     ring::{self, RingError},
 };
+
+/// Whom switches see in every guest: there is no id to share them out by.
+pub const GUEST: &str = "~";
 
 /// Barcodes that are kept with their owners; some hundred bytes each.
 const BARCODES_CACHED: usize = 200_000;
@@ -81,6 +86,8 @@ pub struct App {
     pub limits: Limits,
     /// Slows terminals that send codes with a wrong signature.
     pub terminals: TerminalGuard,
+    /// Who typed too many wrong codes.
+    pub attempts: Attempts,
     /// Scans per customer and day.
     pub scans: ScanCounter,
     /// What is counted for signals alone.
@@ -105,6 +112,8 @@ pub struct InForce {
     pub revision: u64,
     /// Promos, campaigns and banners, and whose each shared code is.
     pub catalogue: CatalogueState,
+    /// The offers, compiled once for all checkouts of this revision.
+    pub offers: Arc<CompiledOffers>,
 }
 
 /// Why the application does not start. Each says what to do.
@@ -146,7 +155,9 @@ impl InForce {
     fn new(catalogue: CatalogueState, config: &Config) -> Result<Self, StartError> {
         let policy = catalogue.policy.clone().unwrap_or_else(|| Arc::new(config.policy.clone()));
         let calendar = policy.calendar().ok_or_else(|| StartError::TimeZone(policy.time_zone.clone()))?;
-        Ok(Self { policy, calendar, revision: catalogue.revision, catalogue })
+        let offers = catalogue.offers().map(|(id, entry)| (id.clone(), entry.kind, Arc::clone(&entry.offer)));
+        let offers = Arc::new(CompiledOffers::compile(catalogue.revision, offers));
+        Ok(Self { policy, calendar, revision: catalogue.revision, catalogue, offers })
     }
 }
 
@@ -233,6 +244,7 @@ impl App {
             auth,
             limits: Limits::new(&config.limits),
             terminals: TerminalGuard::default(),
+            attempts: Attempts::default(),
             scans: ScanCounter::default(),
             watch: Watch::default(),
             barcodes: Cache::new(BARCODES_CACHED),
@@ -283,6 +295,17 @@ impl App {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whose a code is that is one of many unique ones.
+    ///
+    /// # Errors
+    /// Where it cannot be looked up.
+    pub async fn unique_code(&self, typed: &str) -> Result<Option<OfferId>, StoreError> {
+        match NormalCode::new(typed) {
+            Some(code) => Codes::offer_of(&self.store, &code).await,
+            None => Ok(None),
+        }
     }
 
     /// What a customer's decisions are given: the policy in force, and the flags for this customer.
@@ -366,6 +389,7 @@ fn context_of(policy: &Arc<ArcSwap<InForce>>, flags: &Arc<dyn Flags>) -> Context
 }
 
 fn surroundings(in_force: &InForce, flags: &dyn Flags, id: &str) -> Context {
+    let id = if id.starts_with(GUEST) { GUEST } else { id };
     Context {
         policy: Arc::clone(&in_force.policy),
         calendar: in_force.calendar.clone(),
@@ -373,5 +397,7 @@ fn surroundings(in_force: &InForce, flags: &dyn Flags, id: &str) -> Context {
         earn: flags.enabled(Flag::LoyaltyEarn, id),
         burn: flags.enabled(Flag::LoyaltyBurn, id),
         trust_limits: flags.enabled(Flag::TrustLimits, id),
+        promos: flags.enabled(Flag::MarketingPromos, id),
+        campaigns: flags.enabled(Flag::MarketingCampaigns, id),
     }
 }

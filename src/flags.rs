@@ -22,6 +22,8 @@ impl Flags for ConfiguredFlags {
         let Share(share) = match flag {
             Flag::LoyaltyEarn => self.0.loyalty.earn,
             Flag::LoyaltyBurn => self.0.loyalty.burn,
+            Flag::MarketingPromos => self.0.marketing.promos,
+            Flag::MarketingCampaigns => self.0.marketing.campaigns,
             Flag::TrustLimits => self.0.trust.limits,
         };
         match share {

@@ -134,6 +134,9 @@ pub enum AskError {
     /// Deciding this command panicked, or (of an effect) came to no answer: a fault in the rules. Nothing of it took effect.
     #[error("the command could not be decided")]
     Panicked,
+    /// No answer to this id is recorded. To [`crate::Registry::recorded`] alone, which says so in its own way.
+    #[error("no answer to this id is recorded")]
+    NotRecorded,
     /// This process is stopping.
     #[error("the server is stopping")]
     Stopping,
@@ -212,6 +215,8 @@ pub(crate) struct Asked<E: Entity> {
     pub(crate) print: [u8; 16],
     pub(crate) command: E::Command,
     pub(crate) reply: Reply<E>,
+    /// Not to be decided: only an answer that is recorded already is wanted.
+    pub(crate) known_only: bool,
 }
 
 /// What waits in an entity's queue.

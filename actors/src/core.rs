@@ -126,6 +126,10 @@ impl<E: Entity> Core<E> {
                 return;
             }
         }
+        if asked.known_only {
+            asked.reply.fail(AskError::NotRecorded);
+            return;
+        }
         // What panics here panics again in `decide`, where it is counted.
         let recalls = catch_unwind(AssertUnwindSafe(|| E::recalls(&self.head.state, &asked.command)));
         plan.recalls.extend(recalls.unwrap_or_default());

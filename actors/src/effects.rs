@@ -234,7 +234,11 @@ impl Effects {
 
 fn log(source: &EntityKey, seq: u64, target: &EntityKey, error: &AskError) {
     match error {
-        AskError::Corrupt { .. } | AskError::Panicked | AskError::Quarantined | AskError::KeyReused => {
+        AskError::Corrupt { .. }
+        | AskError::Panicked
+        | AskError::Quarantined
+        | AskError::KeyReused
+        | AskError::NotRecorded => {
             tracing::error!(%source, seq, %target, %error, "an effect cannot be delivered; trying again");
         }
         AskError::Busy | AskError::Unavailable { .. } | AskError::Stopping | AskError::Deadline => {

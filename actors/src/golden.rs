@@ -50,8 +50,16 @@ impl Story {
     fn new() -> Self {
         let policy = Policy::default();
         let calendar = policy.calendar().unwrap();
-        let context =
-            Context { policy: Arc::new(policy), calendar, revision: 1, earn: true, burn: true, trust_limits: true };
+        let context = Context {
+            policy: Arc::new(policy),
+            calendar,
+            revision: 1,
+            earn: true,
+            burn: true,
+            trust_limits: true,
+            promos: true,
+            campaigns: true,
+        };
         Self { head: Published::initial("golden"), rows: Vec::new(), context, events: BTreeSet::new() }
     }
 
@@ -107,7 +115,14 @@ impl Story {
             delivery_minor: 0,
             lines: lines(),
         };
-        let request = HoldRequest { cart, ttl_s: None, expected_total_minor: None, scan_step: step, no_burn: None };
+        let request = HoldRequest {
+            cart,
+            ttl_s: None,
+            expected_total_minor: None,
+            scan_step: step,
+            no_burn: None,
+            offered: None,
+        };
         match self.tell(at, &Command::Hold(request)) {
             Ok(Reply::Held(quote)) => quote.hold.unwrap().hold_id,
             other => panic!("{other:?}"),
@@ -201,6 +216,7 @@ fn burns(story: &mut Story) {
         hold_id,
         order_id: OrderId::new(order).unwrap(),
         lines: Some(vec![LineQuantity { line_id: LineId::new("1").unwrap(), quantity: 2 }]),
+        late: None,
     };
     story.hold(hour(70), 100, Some(Step(5)));
     let hold = story.hold(hour(70), 100, Some(Step(5)));

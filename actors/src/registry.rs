@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     actor::{EntityActor, Live, Mail},
-    ask::{Answer, AskError, Asked, Job, Origin, Published, Reply, Request},
+    ask::{Answer, AskError, Asked, CommandId, Job, Origin, Published, Reply, Request},
     effects::Effects,
     meters::Meters,
     ports::{Clock, Journal, StoreError},
@@ -352,6 +352,31 @@ impl<E: Entity> Registry<E> {
         timeout(self.inner.config.ask_deadline, answer).await.map_or(Err(AskError::Deadline), arrived)
     }
 
+    /// The entity's state as of its last durable row, where it lives: without a wait, and without waking it.
+    #[must_use]
+    pub fn peek(&self, id: &str) -> Option<Arc<Published<E>>> {
+        let slot = self.inner.find(id)?;
+        let published = slot.published.load_full()?;
+        self.touch(&slot);
+        Some(published)
+    }
+
+    /// What was answered to the command `id`, if it was: for a caller that would have to prepare it.
+    ///
+    /// # Errors
+    /// As [`Registry::ask`].
+    pub async fn recorded(&self, entity: &str, id: CommandId, print: [u8; 16]) -> Result<Option<Answer<E>>, AskError> {
+        let (to, answer) = oneshot::channel();
+        let command = E::wake();
+        let asked = Asked { id: Some(id), origin: None, print, command, reply: Reply::Answer(to), known_only: true };
+        self.send(entity, 1, Mail::One(Job::Command(asked)))?;
+        match timeout(self.inner.config.ask_deadline, answer).await.map_or(Err(AskError::Deadline), arrived) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(AskError::NotRecorded) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stops: nothing new is taken; what waits is decided, appended and answered; every entity keeps a snapshot and
     /// goes; then the registry's threads end. After `within` what is left is dropped: it is durable or unanswered.
     pub async fn stop(&self, within: Duration) -> Stopped {
@@ -464,7 +489,14 @@ impl<E: Entity> Registry<E> {
     async fn internal(&self, id: &str, command: E::Command, origin: Option<Origin>) -> Result<(), AskError> {
         self.may_change()?;
         let (to, done) = oneshot::channel();
-        let asked = Asked { id: None, origin: origin.map(Box::new), print: [0; 16], command, reply: Reply::Done(to) };
+        let asked = Asked {
+            id: None,
+            origin: origin.map(Box::new),
+            print: [0; 16],
+            command,
+            reply: Reply::Done(to),
+            known_only: false,
+        };
         self.send(id, 1, Mail::One(Job::Command(asked)))?;
         timeout(self.inner.config.ask_deadline, done).await.map_or(Err(AskError::Deadline), arrived)
     }
@@ -502,7 +534,7 @@ impl<E: Entity> Target for Registry<E> {
 
 fn job<E: Entity>(request: Request<E>, to: oneshot::Sender<Result<Answer<E>, AskError>>) -> Job<E> {
     let Request { id, print, command } = request;
-    Job::Command(Asked { id, origin: None, print, command, reply: Reply::Answer(to) })
+    Job::Command(Asked { id, origin: None, print, command, reply: Reply::Answer(to), known_only: false })
 }
 
 /// What came through a reply channel. One that was dropped says that the actor died.

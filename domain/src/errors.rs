@@ -210,7 +210,7 @@ impl Refusal {
     /// there is room.
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
-        !matches!(self.code, Code::Internal | Code::FeatureDisabled | Code::TooManyOpen)
+        !matches!(self.code, Code::Internal | Code::FeatureDisabled | Code::TooManyOpen | Code::Busy)
     }
 
     /// The same, with the most that would have been accepted.

@@ -9,6 +9,12 @@ pub enum Flag {
     /// Burning points at checkout.
     #[serde(rename = "loyalty.burn")]
     LoyaltyBurn,
+    /// Promos: offers that need a code.
+    #[serde(rename = "marketing.promos")]
+    MarketingPromos,
+    /// Campaigns: offers that need none.
+    #[serde(rename = "marketing.campaigns")]
+    MarketingCampaigns,
     /// Limits that depend on the trust band (off: every customer has the standard ones).
     #[serde(rename = "trust.limits")]
     TrustLimits,
@@ -16,7 +22,8 @@ pub enum Flag {
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 3] = [Self::LoyaltyEarn, Self::LoyaltyBurn, Self::TrustLimits];
+    pub const ALL: [Self; 5] =
+        [Self::LoyaltyEarn, Self::LoyaltyBurn, Self::MarketingPromos, Self::MarketingCampaigns, Self::TrustLimits];
 
     /// The flag's name in the configuration and in Unleash.
     #[must_use]
@@ -24,6 +31,8 @@ impl Flag {
         match self {
             Self::LoyaltyEarn => "loyalty.earn",
             Self::LoyaltyBurn => "loyalty.burn",
+            Self::MarketingPromos => "marketing.promos",
+            Self::MarketingCampaigns => "marketing.campaigns",
             Self::TrustLimits => "trust.limits",
         }
     }

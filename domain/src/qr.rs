@@ -176,6 +176,15 @@ impl KeyRing {
         hmac(&secret, message)
     }
 
+    /// A keyed hash of something that is to be told apart and not to be read again (an address, a phone's hash), for a
+    /// purpose. By the oldest key: it stays the same while keys are added.
+    #[must_use]
+    pub fn blind(&self, purpose: &str, text: &str) -> Option<[u8; 16]> {
+        let (_, key) = self.keys.first_key_value()?;
+        let secret = hmac(key, format!("adal {purpose}").as_bytes())?;
+        hmac(&secret, text.as_bytes())?.first_chunk().copied()
+    }
+
     /// A scan's signed token: opaque to the till, valid for 10 minutes, bound to terminal and customer.
     #[must_use]
     pub fn seal_scan(&self, scan: &Scan) -> String {

@@ -78,6 +78,15 @@ impl Day {
     }
 }
 
+impl Day {
+    /// The first day of its month.
+    #[must_use]
+    pub fn first_of_month(self) -> Self {
+        let date = epoch().checked_add(jiff::Span::new().days(self.0));
+        self.plus(date.map_or(0, |date| 1 - i32::from(date.day())))
+    }
+}
+
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match epoch().checked_add(jiff::Span::new().days(self.0)) {

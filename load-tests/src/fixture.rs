@@ -178,6 +178,8 @@ fn context() -> Done<Context> {
                 earn: true,
                 burn: true,
                 trust_limits: true,
+                promos: true,
+                campaigns: true,
             })
         };
     }

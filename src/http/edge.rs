@@ -170,14 +170,14 @@ fn admit(req: &ServiceRequest) -> Result<(), Problem> {
     if matches!(req.path(), "/healthz" | "/readyz") {
         return Ok(());
     }
-    match client_address(app, req) {
+    match client_address(app, req.request()) {
         Some(address) => app.limits.admit_address(address, req.method(), req.path()),
         None => Ok(()),
     }
 }
 
 /// The address that a request comes from; `None`: a trusted proxy asks for itself.
-fn client_address(app: &App, req: &ServiceRequest) -> Option<IpAddr> {
+pub(super) fn client_address(app: &App, req: &HttpRequest) -> Option<IpAddr> {
     let peer = req.peer_addr()?.ip();
     let forwarded = req.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
     behind(peer, forwarded, &app.config.server.trusted_proxies)

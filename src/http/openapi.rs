@@ -49,7 +49,7 @@ const WITHOUT_KEY: [&str; 3] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checko
         routes::approvals::read, routes::approvals::approve, routes::approvals::reject, routes::flags::raise,
         routes::flags::confirm, routes::flags::dismiss, routes::state::at, routes::trust::read, routes::signals::list,
         routes::orders::events, routes::checkout::quote, routes::checkout::hold, routes::checkout::read,
-        routes::checkout::capture, routes::checkout::release, routes::policy::read, routes::policy::replace,
+        routes::checkout::capture, routes::checkout::release, routes::segments::change, routes::policy::read, routes::policy::replace,
         routes::catalogue::apply,
         routes::offers::promos::list, routes::offers::promos::read, routes::offers::promos::put,
         routes::offers::promos::delete, routes::offers::promos::usage, routes::offers::promos::history,

@@ -290,7 +290,7 @@ impl From<AskError> for Problem {
             }
             AskError::Quarantined => (Code::Quarantined, "its rules failed repeatedly; a person has to look at it"),
             AskError::Stopping => (Code::Stopping, REPEAT),
-            AskError::Panicked | AskError::Corrupt { .. } => return Self::internal(error),
+            AskError::Panicked | AskError::Corrupt { .. } | AskError::NotRecorded => return Self::internal(error),
         };
         Self::new(code, detail).because(error)
     }

@@ -397,7 +397,7 @@ fn only_an_admin_tries_another_time_and_only_on_quotes() {
     server.service().post("/v1/checkout/quotes", &body).problem(403, "forbidden");
     server.service().post("/v1/checkout/holds", &body).problem(400, "unknown_field");
     body["dry_run"] = json!({"drafts": [{"name": "x"}]});
-    server.admin().post("/v1/checkout/quotes", &body).problem(400, "invalid_field");
+    server.admin().post("/v1/checkout/quotes", &body).problem(400, "unknown_field");
     server.admin().post("/v1/checkout/quotes", &app_cart("c1", 100_000, 0)).problem(403, "forbidden");
 }
 

@@ -23,6 +23,7 @@ mod operations;
 mod orders;
 mod points;
 mod policy;
+mod promos;
 mod qr;
 mod returns;
 mod routes;

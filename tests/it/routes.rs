@@ -87,6 +87,7 @@ pub fn all() -> Vec<Route> {
             Some(json!({"order_id": "o9"})),
         ),
         route("POST", "/v1/checkout/holds/{hold_id}/release", &["service", "pos"], OWN, empty()),
+        route("POST", "/v1/segments/{id}/customers", &["service"], NO, Some(json!({"add": ["c1"]}))),
         route("GET", "/v1/policy", &["admin"], NO, None),
         route(
             "PUT",

@@ -22,7 +22,14 @@ fn core() -> Core<Account> {
 fn ask(core: &mut Core<Account>, key: Option<&str>, command: Ask) -> Waiting {
     let (to, answer) = oneshot::channel();
     let id = key.map(|key| CommandId::of("test", key));
-    core.push(Job::Command(Asked { id, origin: None, print: [1; 16], command, reply: Reply::Answer(to) }));
+    core.push(Job::Command(Asked {
+        id,
+        origin: None,
+        print: [1; 16],
+        command,
+        reply: Reply::Answer(to),
+        known_only: false,
+    }));
     answer
 }
 
@@ -101,7 +108,14 @@ fn a_repeat_in_the_same_batch_waits_for_the_same_answer_and_a_reused_key_is_told
     let (to, mut other) = oneshot::channel();
     let id = Some(CommandId::of("test", "1"));
     let reply = Reply::Answer(to);
-    core.push(Job::Command(Asked { id, origin: None, print: [2; 16], command: Ask::Deposit(6), reply }));
+    core.push(Job::Command(Asked {
+        id,
+        origin: None,
+        print: [2; 16],
+        command: Ask::Deposit(6),
+        reply,
+        known_only: false,
+    }));
     assert_eq!(commands(&turn(&mut core)), 1);
     assert!(matches!(other.try_recv().unwrap(), Err(AskError::KeyReused)));
     assert!(again.try_recv().is_err());
@@ -120,7 +134,14 @@ fn an_effect_is_applied_once_however_often_it_comes() {
         let (to, done) = oneshot::channel();
         let origin = Some(Box::new(Origin { source: source.clone(), seq: 4, index: 0 }));
         let reply = Reply::Done(to);
-        core.push(Job::Command(Asked { id: None, origin, print: [0; 16], command: Ask::Coin(1), reply }));
+        core.push(Job::Command(Asked {
+            id: None,
+            origin,
+            print: [0; 16],
+            command: Ask::Coin(1),
+            reply,
+            known_only: false,
+        }));
         done
     };
     let (mut one, mut two) = (come(&mut core), come(&mut core));
@@ -257,7 +278,14 @@ fn an_effect_that_cannot_be_decided_is_not_taken_for_applied() {
     for balance in [0, 10] {
         let (to, mut done) = oneshot::channel();
         let reply = Reply::Done(to);
-        core.push(Job::Command(Asked { id: None, origin: origin(), print: [1; 16], command: Ask::TryLater, reply }));
+        core.push(Job::Command(Asked {
+            id: None,
+            origin: origin(),
+            print: [1; 16],
+            command: Ask::TryLater,
+            reply,
+            known_only: false,
+        }));
         let turn = turn(&mut core);
         assert_eq!(turn.append.is_some(), balance > 0);
         land(&mut core);

@@ -99,6 +99,7 @@ fn hold(rng: &mut StdRng) -> Command {
         expected_total_minor: None,
         scan_step: None,
         no_burn: None,
+        offered: None,
     })
 }
 
@@ -126,7 +127,8 @@ impl Scenario for Shoppers {
             }
             (12..24, _) => hold(rng),
             (24..34, Some(held)) => {
-                Command::Capture { hold_id: holds.swap_remove(held).1, order_id: order_of(id, rng), lines: None }
+                let (hold_id, order_id) = (holds.swap_remove(held).1, order_of(id, rng));
+                Command::Capture { hold_id, order_id, lines: None, late: None }
             }
             (34..40, Some(held)) => Command::Release { hold_id: holds.swap_remove(held).1 },
             (40..43, _) => {
@@ -150,8 +152,16 @@ impl Scenario for Shoppers {
     fn contexts(&self) -> (Context, Context) {
         let policy = Policy::default();
         let calendar = policy.calendar().unwrap();
-        let context =
-            Context { policy: Arc::new(policy), calendar, revision: 0, earn: true, burn: true, trust_limits: true };
+        let context = Context {
+            policy: Arc::new(policy),
+            calendar,
+            revision: 0,
+            earn: true,
+            burn: true,
+            trust_limits: true,
+            promos: true,
+            campaigns: true,
+        };
         (context.clone(), context)
     }
 

@@ -29,7 +29,7 @@ pub(super) fn ask(draft: &mut Draft<'_>, points: i64, reason: &str, by: &Actor) 
     if points.abs() <= draft.context.policy.loyalty.adjustment_alone_points {
         return enter(draft, points, reason, by);
     }
-    if draft.state.approvals.len() >= MAX_WAITING {
+    if draft.state.approvals().len() >= MAX_WAITING {
         let detail = format!("{MAX_WAITING} adjustments wait for a second person already");
         return Err(Refusal::new(Code::TooManyOpen, detail));
     }
@@ -52,7 +52,7 @@ pub(super) fn decide(
 ) -> Result<Reply, Refusal> {
     let now = draft.now;
     settle::settle(draft, now);
-    let Some(asked) = draft.state.approvals.iter().find(|a| a.approval_id == *approval_id).cloned() else {
+    let Some(asked) = draft.state.approvals().iter().find(|a| a.approval_id == *approval_id).cloned() else {
         return Err(Refusal::new(Code::AlreadyDecided, format!("approval {approval_id} was decided already")));
     };
     if asked.by == *by {

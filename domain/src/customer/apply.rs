@@ -5,6 +5,7 @@ use super::{
     facts::{Fact, FactKind},
     hold::HoldEnd,
     ledger::Burn,
+    marketing::Sale,
     order::{OpenOrder, Record},
     trust::FraudFlag,
 };
@@ -19,6 +20,9 @@ use crate::{
 /// Days that a burn is kept for returns: an order is returned for at most 400 days after it ended, and may have been
 /// open for as long before.
 const BURN_KEPT_DAYS: i64 = 800;
+
+/// Days in which uses that were given back count against giving back more.
+const RETURNS_COUNTED_DAYS: i64 = 31;
 
 pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
     match event {
@@ -40,6 +44,11 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         | Event::OrderWeighed { .. }
         | Event::CompletionKept { .. }
         | Event::ReturnKept { .. } => open_order(state, event),
+        Event::Book(_)
+        | Event::UsesCounted { .. }
+        | Event::Sold { .. }
+        | Event::SaleEnded { .. }
+        | Event::SegmentsChanged { .. } => marketing(state, event, seq),
         Event::OrderForgotten { order } => state.open_orders.retain(|open| open.order != *order),
         Event::OrderCompleted { decided, record } => completed(state, *decided, record, seq),
         Event::OrderAmended { decided, record } => amended(state, *decided, record, seq),
@@ -48,13 +57,16 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
             let kind = if counts { FactKind::CancelledAfterPicking } else { FactKind::Cancelled };
             end_order(state, order, Fact::new(order.fingerprint(), *at, 0, seq, kind), *decided);
         }
-        Event::AdjustmentAsked { approval_id, points, reason, by, .. } => state.approvals.push(Approval {
+        Event::AdjustmentAsked { approval_id, points, reason, by, .. } => state.rare_mut().approvals.push(Approval {
             approval_id: approval_id.clone(),
             points: *points,
             reason: reason.clone(),
             by: by.clone(),
         }),
-        Event::AdjustmentDecided { view, .. } => state.approvals.retain(|a| a.approval_id != view.approval_id),
+        Event::AdjustmentDecided { view, .. } => {
+            state.rare_mut().approvals.retain(|a| a.approval_id != view.approval_id);
+            state.tidy();
+        }
         Event::FlagRaised { .. } | Event::FlagDecided { .. } => flag(state, event),
         Event::Trust { at, score, .. } => {
             state.standing.score = *score;
@@ -70,6 +82,35 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
             state.ledger.voided.retain(|(key, _)| facts.find(*key).is_some());
         }
     }
+}
+
+fn marketing(state: &mut State, event: &Event, seq: u64) {
+    let marketing = &mut state.rare_mut().marketing;
+    match event {
+        Event::Book(event) => marketing.book.apply(event),
+        Event::UsesCounted { more, less } => {
+            more.iter().for_each(|one| marketing.count(one));
+            less.iter().for_each(|one| marketing.uncount(one));
+        }
+        Event::Sold { order, at, .. } => {
+            // Orders that old are not returned any more.
+            marketing.sales.retain(|sale| at.micros_since(sale.at) < BURN_KEPT_DAYS * Timestamp::DAY);
+            marketing.sales.push(Sale { key: order.fingerprint(), at: *at, seq });
+        }
+        Event::SaleEnded { key, returned, at } => {
+            marketing.sales.retain(|sale| sale.key != *key);
+            marketing.returned.retain(|(_, then)| at.micros_since(*then) < RETURNS_COUNTED_DAYS * Timestamp::DAY);
+            marketing.returned.extend(returned.iter().map(|id| (id.clone(), *at)));
+        }
+        Event::SegmentsChanged { joined, left, .. } => {
+            marketing.segments.retain(|segment| !left.contains(segment));
+            marketing.segments.extend(joined.iter().cloned());
+            marketing.segments.sort_unstable();
+            marketing.segments.dedup();
+        }
+        _ => {}
+    }
+    state.tidy();
 }
 
 fn card(state: &mut State, event: &Event) {

@@ -108,6 +108,9 @@ impl Command {
             Self::Hold(_) => "hold",
             Self::Capture { .. } => "capture",
             Self::Release { .. } => "release",
+            Self::RefuseHold { .. } => "refuse_hold",
+            Self::PromoAsks(_) => "promo_asks",
+            Self::ChangeSegments { .. } => "change_segments",
             Self::Signal { .. } => "signal",
             Self::Wake => "wake",
         }

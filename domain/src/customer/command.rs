@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     card::Barcode,
-    checkout::{Cart, LineQuantity, Quote, Uncovered},
+    checkout::{Cart, HeldOffer, LineQuantity, Quote, Uncovered},
     customer::read::{CardView, FlagView, HoldView, SignalKind},
-    ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, OrderKey, ShopId},
+    errors::Refusal,
+    ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, OrderKey, ShopId, Word},
     order_event::OrderEvent,
+    promo::{book::Part, protocol::Ask},
     qr::Step,
     time::Timestamp,
 };
@@ -92,6 +94,30 @@ pub enum Command {
         order_id: OrderId,
         /// What was sold, where it is less than what was held.
         lines: Option<Vec<LineQuantity>>,
+        /// What promos still had for it, where it is past its time.
+        late: Option<Box<Lately>>,
+    },
+    /// A hold that was prepared will not be made: whatever promos keep for it is released.
+    RefuseHold {
+        /// Which.
+        hold_id: HoldId,
+        /// Until when it would have lasted.
+        expires_at: Timestamp,
+        /// The promos that may keep something for it.
+        promos: Vec<Box<str>>,
+        /// The answer, where this is one.
+        why: Option<Box<Refusal>>,
+    },
+    /// A promo asks what became of an exchange.
+    PromoAsks(Ask),
+    /// Join or leave segments.
+    ChangeSegments {
+        /// Join.
+        join: Vec<Word>,
+        /// Leave.
+        leave: Vec<Word>,
+        /// Who says so.
+        by: Actor,
     },
     /// Give back what is held.
     Release {
@@ -140,6 +166,41 @@ pub struct HoldRequest {
     pub scan_step: Option<Step>,
     /// Why points cannot be burned at this till, where there is no such scan.
     pub no_burn: Option<crate::errors::Code>,
+    /// The offers that the cart was priced with, and what promos keep for it; absent where no offer counts.
+    #[serde(default)]
+    pub offered: Option<Box<OfferedHold>>,
+}
+
+/// A hold that was priced with offers, and what promos keep for it: see `promo::protocol`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedHold {
+    /// Its id: never used before.
+    pub hold_id: HoldId,
+    /// The moment that offers were evaluated for.
+    pub at: Timestamp,
+    /// Until when it is held.
+    pub expires_at: Timestamp,
+    /// The print of the customer's facts that it was priced with: on others it would cost something else.
+    pub facts: String,
+    /// The quote: what of it depends on the catalogue stands here, the rest is priced again.
+    pub quote: Box<Quote>,
+    /// The offers that count, in their order.
+    pub offers: Vec<HeldOffer>,
+    /// The cap of all discounts together, permyriad.
+    pub max_discount_permyriad: u32,
+    /// What promos keep.
+    pub parts: Vec<Part>,
+}
+
+/// What a capture past its hold's time found at promos.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lately {
+    /// The exchange under which promos keep it.
+    pub hold_id: HoldId,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// What they keep.
+    pub parts: Vec<Part>,
 }
 
 /// What an accepted command answers.
@@ -200,6 +261,10 @@ pub enum Reply {
     },
     /// Released.
     Released(HoldView),
+    /// The hold is not made, for good.
+    HoldRefused(Option<Box<Refusal>>),
+    /// The segments that the customer is in now.
+    Segments(Vec<Word>),
     /// What was due is done.
     Woken,
     /// The signal is listed.

@@ -10,9 +10,11 @@ use super::{
     trust,
 };
 use crate::{
+    entity::{Effect, EntityKey, EntityKind},
     errors::{Code, Refusal},
     ids::{Actor, EntryId, OrderKey, ShopId, uuid_v7},
     policy::Tier,
+    promo::book::Step,
     time::{Day, Timestamp},
 };
 
@@ -26,6 +28,8 @@ pub(super) struct Draft<'a> {
     pub seq: u64,
     pub entropy: [u8; 16],
     pub events: Vec<Event>,
+    /// What this decision owes promos.
+    pub effects: Vec<Effect>,
     recalled: &'a [(u64, Vec<Event>)],
 }
 
@@ -38,13 +42,26 @@ impl<'a> Draft<'a> {
         entropy: [u8; 16],
         recalled: &'a [(u64, Vec<Event>)],
     ) -> Self {
-        Self { state: state.clone(), context, now, seq, entropy, events: Vec::new(), recalled }
+        Self { state: state.clone(), context, now, seq, entropy, events: Vec::new(), effects: Vec::new(), recalled }
     }
 
     /// Decides an event: it happens in the draft at once.
     pub fn emit(&mut self, event: Event) {
         super::apply::apply(&mut self.state, &event, self.seq);
         self.events.push(event);
+    }
+
+    /// A step of the exchanges with promos: both of it, in this row.
+    pub fn step(&mut self, step: Step) {
+        step.events.into_iter().for_each(|event| self.emit(Event::Book(event)));
+        self.effects.extend(step.effects);
+    }
+
+    /// Whose state this is, as promos know it.
+    pub fn owner(&self) -> EntityKey {
+        // A guest's key is of no customer's alphabet.
+        let kind = if self.state.customer_id().is_some() { EntityKind::Customer } else { EntityKind::Guest };
+        EntityKey::new(kind, &self.state.id)
     }
 
     pub fn day(&self, at: Timestamp) -> Day {
@@ -166,8 +183,13 @@ impl<'a> Draft<'a> {
             events.iter().rev().find_map(|event| event.record().filter(|r| r.order.fingerprint() == key).cloned())
         };
         in_row(&self.events)
-            .or_else(|| self.recalled.iter().find(|(row, _)| *row == seq).and_then(|(_, events)| in_row(events)))
+            .or_else(|| self.recalled_row(seq).and_then(in_row))
             .ok_or_else(|| Refusal::new(Code::Internal, format!("row {seq} does not hold the order's record")))
+    }
+
+    /// The events of a row that was asked for (see `orders::recalls`).
+    pub fn recalled_row(&self, seq: u64) -> Option<&'a [Event]> {
+        self.recalled.iter().find(|(row, _)| *row == seq).map(|(_, events)| events.as_slice())
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     command::CardChange,
     hold::{Hold, HoldEnd},
     ledger::{Entry, LotPart, Pending, UnderReview},
+    marketing::CountedUse,
     order::{KeptReturn, Placed, Record},
     read::{ApprovalView, HoldView, SignalKind, StatementEntry, TrustChange},
     tier::TierBase,
@@ -14,8 +15,10 @@ use super::{
 };
 use crate::{
     card::Barcode,
-    ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, LineId, OrderKey, ShopId},
+    checkout::Quote,
+    ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, LineId, OfferId, OrderKey, ShopId, Word},
     order_event::CancelledBy,
+    promo::{Used, book::BookEvent},
     time::{Day, Timestamp},
 };
 
@@ -135,6 +138,48 @@ pub enum Event {
         back: Vec<LotPart>,
         /// As others see it from now on.
         view: Box<HoldView>,
+    },
+    /// The exchanges with promos moved on.
+    Book(BookEvent),
+    /// Uses of offers that are limited per customer count from now on, or no longer.
+    UsesCounted {
+        /// One more of each.
+        more: Vec<CountedUse>,
+        /// One less of each.
+        less: Vec<CountedUse>,
+    },
+    /// A hold with offers was captured: all that a later return of its order needs.
+    Sold {
+        /// The order.
+        order: OrderKey,
+        /// When.
+        at: Timestamp,
+        /// The hold.
+        hold: Box<Hold>,
+        /// What was sold, of the hold's lines.
+        quote: Box<Quote>,
+        /// What was taken from promos.
+        used: Vec<Used>,
+    },
+    /// The uses of a sale were given back, or its order can no longer be returned.
+    SaleEnded {
+        /// The order's fingerprint.
+        key: u64,
+        /// The offers whose uses came back.
+        returned: Vec<OfferId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The customer joined or left segments.
+    SegmentsChanged {
+        /// Joined.
+        joined: Vec<Word>,
+        /// Left.
+        left: Vec<Word>,
+        /// Who said so.
+        by: Actor,
+        /// When.
+        at: Timestamp,
     },
     /// Points were burned for an order: the entry stands beside.
     Burned {

@@ -7,10 +7,11 @@ use super::{
     read::{HoldState, HoldView},
 };
 use crate::{
-    checkout::{Cart, Quote, Standing},
-    ids::{HoldId, LineId, OrderId},
+    checkout::{Basis, Cart, HeldOffer, Quote, Standing},
+    ids::{ExchangeId, HoldId, LineId, OrderId},
+    offers::Shopper,
     qr::Step,
-    time::Timestamp,
+    time::{Calendar, Timestamp},
 };
 
 /// A hold that can still be captured: open, or past its time for less than 72 h.
@@ -37,6 +38,22 @@ pub struct Hold {
     pub standing: Standing,
     /// The points held, soonest to expire first; empty once expired.
     pub parts: Vec<LotPart>,
+    /// The offers held with it, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offers: Option<Box<HeldOffers>>,
+}
+
+/// The offers of a hold, and what they were priced with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOffers {
+    /// In the order in which they were applied.
+    pub offers: Vec<HeldOffer>,
+    /// What of the customer decided about them.
+    pub shopper: Shopper,
+    /// The cap of all discounts together, permyriad.
+    pub max_discount_permyriad: u32,
+    /// The moment that their times and windows were compared with.
+    pub at: Timestamp,
 }
 
 /// How a hold ends.
@@ -63,6 +80,34 @@ pub enum HoldEnd {
 }
 
 impl Hold {
+    /// What it was priced with.
+    #[must_use]
+    pub fn basis<'a>(&'a self, calendar: &'a Calendar, nobody: &'a Shopper) -> Basis<'a> {
+        let offers = self.offers.as_deref();
+        Basis {
+            cart: &self.cart,
+            standing: &self.standing,
+            shopper: offers.map_or(nobody, |held| &held.shopper),
+            offers: offers.map_or(&[], |held| &held.offers),
+            restricted: &self.restricted,
+            at: offers.map_or(self.at, |held| held.at),
+            calendar,
+            max_discount_permyriad: offers.map_or(10_000, |held| held.max_discount_permyriad),
+        }
+    }
+
+    /// The offers held with it.
+    #[must_use]
+    pub fn held_offers(&self) -> &[HeldOffer] {
+        self.offers.as_deref().map_or(&[], |held| &held.offers)
+    }
+
+    /// Its id at promos.
+    #[must_use]
+    pub fn exchange(&self) -> Option<ExchangeId> {
+        ExchangeId::new(self.hold_id.as_str()).ok()
+    }
+
     /// Points held now.
     #[must_use]
     pub fn points(&self) -> i64 {

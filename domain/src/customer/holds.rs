@@ -1,23 +1,29 @@
 //! Burning: hold, then capture or release; a hold past its time can still be captured for 72 h, as far as points remain.
+//! What offers add stands in `sales`.
+
+use std::borrow::Cow;
 
 use super::{
-    Event, Reply,
-    command::HoldRequest,
+    Context, Event, Reply, State,
+    command::{HoldRequest, Lately},
     draft::Draft,
     earn::passes_half,
     facts::FactKind,
-    hold::{Hold, HoldEnd},
+    hold::{HeldOffers, Hold, HoldEnd},
     ledger::LotPart,
     read::{Cause, SignalKind},
-    settle,
+    sales, settle,
     tier::AsOf,
     trust::scaled,
 };
 use crate::{
-    amounts::MINOR_PER_POINT,
-    checkout::{HoldRef, LineQuantity, Uncovered, check_cart, quote, reprice, restricted},
+    checkout::{HoldRef, LineQuantity, Quote, Standing, Uncovered, check_cart, reprice, restricted},
     errors::{Code, Refusal},
     ids::{HoldId, OrderId, OrderKey},
+    offers::Shopper,
+    policy::Policy,
+    qr::Step,
+    time::Timestamp,
 };
 
 /// Parts of lots that burns of one customer remember for returns: 320 KB. A burn is kept for 800 days.
@@ -30,16 +36,12 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
     let now = draft.now;
     let policy = &draft.context.policy;
     check_cart(&request.cart, policy)?;
-    let ttl_s = request.ttl_s.unwrap_or(policy.checkout.hold_ttl_s);
-    let (least, most) = (policy.checkout.hold_ttl_min_s, policy.checkout.hold_ttl_max_s);
-    if !(least..=most).contains(&ttl_s) {
-        return Err(Refusal::new(Code::InvalidField, format!("ttl_s: must be {least} to {most}")));
-    }
-    if let Some(code) = request.cart.codes.first() {
+    let ttl_s = check_ttl(policy, request.ttl_s)?;
+    if let (None, Some(code)) = (&request.offered, request.cart.codes.first()) {
         return Err(Refusal::new(Code::CodeUnknown, format!("codes: {code:?} is no code of ours")));
     }
     settle::settle(draft, now);
-    replace_earlier(draft, request);
+    replace_earlier(draft, request.scan_step);
     let open = draft.state.holds.iter().filter(|hold| !hold.expired).count();
     if open >= policy.checkout.open_holds {
         let detail = format!("{open} holds are open already: capture or release one first");
@@ -49,35 +51,101 @@ pub(super) fn hold(draft: &mut Draft<'_>, request: &HoldRequest) -> Result<Reply
     if request.cart.points_to_burn > 0 {
         burns_have_room(draft)?;
     }
-    let mut standing = draft.state.standing(draft.context, now);
-    if request.scan_step.is_some_and(|step| draft.state.is_step_used(step)) {
-        standing.no_burn = standing.no_burn.or(Some(Code::QrUsed));
+    let mut facts = draft.state.quote_facts(draft.context, now);
+    if request.offered.as_ref().is_some_and(|offered| offered.facts != facts.print()) {
+        return Err(sales::outdated("the customer's facts"));
     }
-    standing.no_burn = standing.no_burn.or(request.no_burn);
-    let mut priced = quote(&request.cart, &standing, policy, draft.context.revision, now)?;
+    if request.scan_step.is_some_and(|step| draft.state.is_step_used(step)) {
+        facts.standing.no_burn = facts.standing.no_burn.or(Some(Code::QrUsed));
+    }
+    facts.standing.no_burn = facts.standing.no_burn.or(request.no_burn);
+    let mut hold = match &request.offered {
+        Some(offered) => sales::offered_hold(draft, request, offered, &facts)?,
+        None => plain_hold(draft, request, facts.standing, ttl_s)?,
+    };
+    let mut priced = price_hold(draft, &hold, &facts.shopper)?;
+    if let Some(offered) = &request.offered {
+        priced.quote_id.clone_from(&offered.quote.quote_id);
+        priced.rejected.clone_from(&offered.quote.rejected);
+        priced.catalogue_revision = offered.quote.catalogue_revision;
+    }
     if request.expected_total_minor.is_some_and(|expected| expected != priced.total_minor) {
         let detail = format!("expected_total_minor: the total is {}", priced.total_minor);
         let mut refusal = Refusal::new(Code::TotalChanged, detail);
         refusal.quote = Some(Box::new(priced));
         return Err(refusal);
     }
+    priced.hold = Some(HoldRef { hold_id: hold.hold_id.clone(), expires_at: hold.expires_at });
+    hold.parts = draft.state.ledger.soonest(priced.points_burned, None);
+    hold.quote = priced.clone();
+    draft.emit(Event::Held(Box::new(hold)));
+    Ok(Reply::Held(Box::new(priced)))
+}
+
+impl State {
+    /// The customer as a hold at `now` would find it: with what is due, and without the open hold of the same pay scan,
+    /// whose place it takes. What a quote for that hold is made of.
+    #[must_use]
+    pub fn before_hold(&self, context: &Context, now: Timestamp, step: Option<Step>) -> Cow<'_, Self> {
+        if !self.holds.iter().any(|hold| step.is_some() && hold.step == step && !hold.expired) {
+            return self.settled(context, now).0;
+        }
+        let mut draft = Draft::new(self, context, now, 0, [0; 16], &[]);
+        settle::settle(&mut draft, now);
+        replace_earlier(&mut draft, step);
+        Cow::Owned(draft.state)
+    }
+}
+
+/// Seconds that a hold may last, by the policy.
+///
+/// # Errors
+/// `invalid_field`, which names the bounds.
+pub fn check_ttl(policy: &Policy, ttl_s: Option<i64>) -> Result<i64, Refusal> {
+    let ttl_s = ttl_s.unwrap_or(policy.checkout.hold_ttl_s);
+    let (least, most) = (policy.checkout.hold_ttl_min_s, policy.checkout.hold_ttl_max_s);
+    if !(least..=most).contains(&ttl_s) {
+        return Err(Refusal::new(Code::InvalidField, format!("ttl_s: must be {least} to {most}")));
+    }
+    Ok(ttl_s)
+}
+
+/// A hold without offers, not yet priced.
+fn plain_hold(draft: &Draft<'_>, request: &HoldRequest, standing: Standing, ttl_s: i64) -> Result<Hold, Refusal> {
     let hold_id = HoldId::new(&draft.uuid()).map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
-    let expires_at = now.plus_seconds(ttl_s);
-    priced.hold = Some(HoldRef { hold_id: hold_id.clone(), expires_at });
-    let parts = draft.state.ledger.soonest(priced.points_burned, None);
-    draft.emit(Event::Held(Box::new(Hold {
+    Ok(new_hold(draft, request, hold_id, draft.now.plus_seconds(ttl_s), standing, None))
+}
+
+/// A hold that is not yet priced.
+pub(super) fn new_hold(
+    draft: &Draft<'_>,
+    request: &HoldRequest,
+    hold_id: HoldId,
+    expires_at: Timestamp,
+    standing: Standing,
+    offers: Option<Box<HeldOffers>>,
+) -> Hold {
+    Hold {
         hold_id,
-        at: now,
+        at: draft.now,
         expires_at,
         expired: false,
         step: request.scan_step,
         cart: request.cart.clone(),
-        restricted: restricted(&request.cart, policy),
-        quote: priced.clone(),
+        restricted: restricted(&request.cart, &draft.context.policy),
+        quote: Quote::default(),
         standing,
-        parts,
-    })));
-    Ok(Reply::Held(Box::new(priced)))
+        parts: Vec::new(),
+        offers,
+    }
+}
+
+fn price_hold(draft: &Draft<'_>, hold: &Hold, shopper: &Shopper) -> Result<Quote, Refusal> {
+    let basis = hold.basis(&draft.context.calendar, shopper);
+    let mut quote = basis.whole(hold.cart.points_to_burn)?;
+    quote.catalogue_revision = draft.context.revision;
+    quote.quote_id = basis.quote_id(draft.context.revision, draft.now);
+    Ok(quote)
 }
 
 fn burns_have_room(draft: &Draft<'_>) -> Result<(), Refusal> {
@@ -100,8 +168,8 @@ fn forget_oldest(draft: &mut Draft<'_>) {
 }
 
 /// A (customer, step) is bound to one open hold: a new hold with it replaces the earlier one.
-fn replace_earlier(draft: &mut Draft<'_>, request: &HoldRequest) {
-    let Some(step) = request.scan_step else { return };
+fn replace_earlier(draft: &mut Draft<'_>, step: Option<Step>) {
+    let Some(step) = step else { return };
     let earlier = draft.state.holds.iter().find(|hold| hold.step == Some(step) && !hold.expired).cloned();
     if let Some(hold) = earlier {
         let (now, back) = (draft.now, hold.parts.clone());
@@ -136,16 +204,18 @@ pub(super) fn capture(
     hold_id: &HoldId,
     order_id: &OrderId,
     lines: Option<&[LineQuantity]>,
+    late: Option<&Lately>,
 ) -> Result<Reply, Refusal> {
     let now = draft.now;
     settle::settle(draft, now);
     let hold = find(draft, hold_id)?;
     let order = OrderKey { shop_id: hold.cart.shop_id.clone(), order_id: order_id.clone() };
-    let ended = draft.state.fact(order.fingerprint()).map(super::facts::Fact::kind);
+    let ended = draft.state.fact(order.fingerprint()).map(|fact| fact.kind());
     if ended.is_some_and(|kind| kind != FactKind::Completed) {
         return Err(Refusal::new(Code::OrderCancelled, format!("order {order} was cancelled")));
     }
-    let mut sold = reprice(&hold.cart, &hold.quote, lines, &hold.standing, &hold.restricted)?;
+    let nobody = Shopper::guest();
+    let mut sold = reprice(&hold.basis(&draft.context.calendar, &nobody), &hold.quote, lines)?;
     sold.hold = None;
     let wanted = sold.points_burned;
     let used = hold.step.is_some_and(|step| draft.state.is_step_used(step));
@@ -158,9 +228,10 @@ pub(super) fn capture(
     let points: i64 = spent.iter().map(|part| part.points).sum();
     let back = rest_of(&hold.parts, &spent);
     let end = HoldEnd::Captured { order_id: order_id.clone(), points, total_minor: sold.total_minor };
+    let gone = sales::sell(draft, &hold, &order, &sold, late)?;
     settle::end_hold(draft, &hold, end, now, back);
     burn(draft, &order, &spent, hold.expired);
-    let uncovered = uncovered(draft, &order, wanted - points);
+    let uncovered = uncovered(draft, &order, wanted - points, gone);
     let shop_id = order.shop_id;
     Ok(Reply::Captured { quote: Box::new(sold), uncovered, order_id: order_id.clone(), shop_id })
 }
@@ -221,13 +292,16 @@ fn burn(draft: &mut Draft<'_>, order: &OrderKey, spent: &[LotPart], late: bool) 
     }
 }
 
-/// What a printed sale was priced with and is gone.
-fn uncovered(draft: &mut Draft<'_>, order: &OrderKey, points: i64) -> Vec<Uncovered> {
-    if points <= 0 {
-        return Vec::new();
-    }
+/// What a printed sale was priced with and is gone: points, and `gone` of the offers.
+fn uncovered(draft: &mut Draft<'_>, order: &OrderKey, points: i64, gone: Vec<Uncovered>) -> Vec<Uncovered> {
     let now = draft.now;
-    let detail = format!("a late capture found {points} points less than it was priced with");
-    draft.signal(SignalKind::CaptureUncovered, now, Some(&order.shop_id), Some(order), &detail);
-    vec![Uncovered { kind: "points".to_owned(), points, minor: points * MINOR_PER_POINT }]
+    let mut uncovered = gone;
+    if points > 0 {
+        uncovered.insert(0, Uncovered::points(points));
+    }
+    for one in &uncovered {
+        let detail = format!("a late capture found {one} less than it was priced with");
+        draft.signal(SignalKind::CaptureUncovered, now, Some(&order.shop_id), Some(order), &detail);
+    }
+    uncovered
 }

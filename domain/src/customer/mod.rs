@@ -11,6 +11,7 @@ pub mod facts;
 pub mod history;
 pub mod hold;
 pub mod ledger;
+pub mod marketing;
 pub mod order;
 pub mod pile;
 pub mod read;
@@ -27,6 +28,7 @@ mod holds;
 mod notes;
 mod orders;
 mod returns;
+mod sales;
 mod settle;
 mod standing;
 mod stored;
@@ -39,14 +41,18 @@ use serde::{Deserialize, Serialize};
 use thin_vec::ThinVec;
 
 pub use self::{
-    command::{CardChange, Command, HoldRequest, Reply},
+    command::{CardChange, Command, HoldRequest, Lately, OfferedHold, Reply},
     event::Event,
+    holds::check_ttl,
     settle::Due,
 };
-use self::{draft::Draft, facts::Fact, history::Facts, hold::Hold, ledger::Ledger, order::OpenOrder, trust::FraudFlag};
+use self::{
+    draft::Draft, facts::Fact, history::Facts, hold::Hold, ledger::Ledger, marketing::Marketing, order::OpenOrder,
+    trust::FraudFlag,
+};
 use crate::{
     card::Card,
-    entity::{Count, Decision, Entity, EntityKind, Moment, ViewWrite},
+    entity::{Count, Decision, Effect, Entity, EntityKind, Moment, ViewWrite},
     errors::Refusal,
     ids::{Actor, ApprovalId},
     policy::Policy,
@@ -69,6 +75,10 @@ pub struct Context {
     pub burn: bool,
     /// Flag `trust.limits`.
     pub trust_limits: bool,
+    /// Flag `marketing.promos`.
+    pub promos: bool,
+    /// Flag `marketing.campaigns`.
+    pub campaigns: bool,
 }
 
 /// A customer. How it is stored stands in `stored`.
@@ -95,8 +105,17 @@ pub struct State {
     pub counters: Counters,
     /// Trust, and how many orders there were.
     pub standing: Standing,
+    /// What most customers have nothing of.
+    rare: Option<Box<Rare>>,
+}
+
+/// What most customers have nothing of: together behind one pointer, so that the others pay 8 bytes for all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Rare {
     /// Adjustments that wait for a second person.
-    pub approvals: ThinVec<Approval>,
+    approvals: Vec<Approval>,
+    /// What is kept of offers.
+    marketing: Marketing,
 }
 
 /// What lasts of trust beside the facts.
@@ -164,8 +183,30 @@ impl State {
             fact_time: Timestamp(0),
             counters: Counters::default(),
             standing: Standing::default(),
-            approvals: ThinVec::new(),
+            rare: None,
         }
+    }
+
+    /// Adjustments that wait for a second person.
+    #[must_use]
+    pub fn approvals(&self) -> &[Approval] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.approvals)
+    }
+
+    /// What is kept of offers; `None` for who never met one.
+    #[must_use]
+    pub fn marketing(&self) -> Option<&Marketing> {
+        self.rare.as_deref().map(|rare| &rare.marketing)
+    }
+
+    /// To be changed; [`State::tidy`] follows.
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Gives the place of what is empty back.
+    fn tidy(&mut self) {
+        self.rare.take_if(|rare| **rare == Rare::default());
     }
 
     /// The ended order with that fingerprint.
@@ -183,7 +224,7 @@ fn decide(
     entropy: [u8; 16],
     context: &Context,
     recalled: &[(u64, Vec<Event>)],
-) -> Result<(Vec<Event>, Reply), Refusal> {
+) -> Result<(Vec<Event>, Vec<Effect>, Reply), Refusal> {
     let mut draft = Draft::new(state, context, now, seq, entropy, recalled);
     let reply = match command {
         Command::IssueCard { since, barcode } => cards::issue(&mut draft, *since, *barcode),
@@ -195,9 +236,14 @@ fn decide(
         Command::DecideFlag { flag, confirm, by } => flags::decide(&mut draft, flag, *confirm, by),
         Command::Order(event) => orders::take(&mut draft, event),
         Command::Hold(request) => holds::hold(&mut draft, request),
-        Command::Capture { hold_id, order_id, lines } => {
-            holds::capture(&mut draft, hold_id, order_id, lines.as_deref())
+        Command::Capture { hold_id, order_id, lines, late } => {
+            holds::capture(&mut draft, hold_id, order_id, lines.as_deref(), late.as_deref())
         }
+        Command::RefuseHold { hold_id, expires_at, promos, why } => {
+            sales::refuse(&mut draft, hold_id, *expires_at, promos, why.as_deref())
+        }
+        Command::PromoAsks(ask) => sales::answer(&mut draft, ask),
+        Command::ChangeSegments { join, leave, by } => sales::change_segments(&mut draft, join, leave, by),
         Command::Release { hold_id } => holds::release(&mut draft, hold_id),
         Command::Signal { kind, shop_id, order, detail } => {
             draft.signal(*kind, now, shop_id.as_ref(), order.as_ref(), detail);
@@ -208,7 +254,7 @@ fn decide(
             Ok(Reply::Woken)
         }
     }?;
-    Ok((draft.events, reply))
+    Ok((draft.events, draft.effects, reply))
 }
 
 /// The customer's rules for the loop.
@@ -242,8 +288,9 @@ macro_rules! entity {
             }
 
             fn decide(state: &State, command: &Command, at: &Moment<'_, Self>) -> Result<Decision<Self>, Refusal> {
-                let (events, reply) = decide(state, command, at.now, at.seq, at.entropy, at.context, at.recalled)?;
-                Ok(Decision { events, reply, effects: Vec::new() })
+                let (events, effects, reply) =
+                    decide(state, command, at.now, at.seq, at.entropy, at.context, at.recalled)?;
+                Ok(Decision { events, reply, effects })
             }
 
             fn is_recorded(refusal: &Refusal) -> bool {

@@ -49,6 +49,9 @@ pub struct KeptReturn {
     pub lines: Vec<LineQuantity>,
     /// The money refunded, where named.
     pub refund_minor: Option<i64>,
+    /// Whether the shop is at fault: then offers are not priced anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_shop: bool,
 }
 
 /// An order that has not ended.

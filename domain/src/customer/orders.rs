@@ -7,14 +7,14 @@ use super::{
     facts::FactKind,
     order::{KeptReturn, OpenOrder, OrderLine, Placed, Record},
     read::{Cause, SignalKind},
-    returns, settle,
+    returns, sales, settle,
 };
 use crate::{
     checkout::LineQuantity,
     errors::{Code, Refusal},
     ids::OrderKey,
     line::{Line, Unit, check_lines},
-    order_event::{CancelledBy, ChargedBy, DeliveredLine, OrderEvent, OrderFact},
+    order_event::{CancelledBy, ChargedBy, DeliveredLine, Fault, OrderEvent, OrderFact},
     time::Timestamp,
 };
 
@@ -30,25 +30,23 @@ const MAX_RETURNS: usize = 100;
 /// Lines of all returns kept for one order, and of all weights that came before it was placed.
 const MAX_KEPT_LINES: usize = 1000;
 
-/// The row of an ended order's record, where the event needs it.
+/// The rows of an ended order's record, and of the sale that offers were part of, where the event needs them.
 pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
-    let order = match command {
-        Command::Order(event) if !matches!(event.fact, OrderFact::Cancelled { .. }) => &event.order,
+    let (order, cancelled) = match command {
+        Command::Order(event) => (&event.order, matches!(event.fact, OrderFact::Cancelled { .. })),
         // A release tells the order's record which lot its cashback went into.
         Command::DecideReview { entry, release: true, .. } => {
             match state.ledger.reviews.iter().find(|review| review.entry == *entry) {
-                Some(review) => &review.order,
+                Some(review) => (&review.order, false),
                 None => return Vec::new(),
             }
         }
         _ => return Vec::new(),
     };
-    state
-        .fact(order.fingerprint())
-        .filter(|fact| fact.kind() == FactKind::Completed)
-        .map(|fact| fact.seq())
-        .into_iter()
-        .collect()
+    let key = order.fingerprint();
+    let record = state.fact(key).filter(|fact| fact.kind() == FactKind::Completed && !cancelled);
+    let sale = state.marketing().and_then(|marketing| marketing.sale(key));
+    record.map(|fact| fact.seq()).into_iter().chain(sale.map(|sale| sale.seq)).collect()
 }
 
 pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, Refusal> {
@@ -82,10 +80,12 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
         }
         (OrderFact::Cancelled { by, after_picking }, None) => cancel(draft, event, *by, *after_picking)?,
         (OrderFact::Cancelled { .. }, Some((FactKind::Cancelled | FactKind::CancelledAfterPicking, _))) => {}
-        (OrderFact::Returned { lines, refund_minor, .. }, None) => keep_return(draft, event, lines, *refund_minor)?,
-        (OrderFact::Returned { lines, refund_minor, .. }, Some((FactKind::Completed, seq))) => {
+        (OrderFact::Returned { lines, refund_minor, fault }, None) => {
+            keep_return(draft, event, kept_return(event, lines, *refund_minor, *fault))?;
+        }
+        (OrderFact::Returned { lines, refund_minor, fault }, Some((FactKind::Completed, seq))) => {
             let record = draft.record(key, seq)?;
-            let kept = kept_return(event, lines, *refund_minor);
+            let kept = kept_return(event, lines, *refund_minor, *fault);
             if record.returns.contains(&kept.event) {
                 return Ok(Reply::Order { changed: false });
             }
@@ -401,20 +401,19 @@ fn cancel(draft: &mut Draft<'_>, event: &OrderEvent, by: CancelledBy, after_pick
     let time = decided(draft, event.at);
     settle::settle(draft, time);
     returns::give_all_back(draft, &event.order, time);
+    // Who lets a picked order go has used its offers.
+    if !(by == CancelledBy::Customer && after_picking) {
+        sales::give_back(draft, &event.order, time)?;
+    }
     let order = event.order.clone();
     draft.emit(Event::OrderCancelled { order, at: event.at, decided: time, by, after_picking });
     draft.announce_trust(time, &format!("order {} cancelled", event.order));
     Ok(())
 }
 
-fn keep_return(
-    draft: &mut Draft<'_>,
-    event: &OrderEvent,
-    lines: &[LineQuantity],
-    refund_minor: Option<i64>,
-) -> Result<(), Refusal> {
+fn keep_return(draft: &mut Draft<'_>, event: &OrderEvent, kept: KeptReturn) -> Result<(), Refusal> {
     let open = open(draft, &event.order);
-    let kept = kept_return(event, lines, refund_minor);
+    let lines = &kept.lines;
     let earlier = open.as_ref().map_or(&[][..], |open| &open.returns);
     if earlier.iter().any(|known| known.event == kept.event) {
         return Ok(());
@@ -431,8 +430,14 @@ fn keep_return(
     Ok(())
 }
 
-fn kept_return(event: &OrderEvent, lines: &[LineQuantity], refund_minor: Option<i64>) -> KeptReturn {
-    KeptReturn { event: event.event_id.fingerprint(), at: event.at, lines: lines.to_vec(), refund_minor }
+fn kept_return(event: &OrderEvent, lines: &[LineQuantity], refund_minor: Option<i64>, fault: Fault) -> KeptReturn {
+    KeptReturn {
+        event: event.event_id.fingerprint(),
+        at: event.at,
+        lines: lines.to_vec(),
+        refund_minor,
+        by_shop: fault == Fault::Shop,
+    }
 }
 
 /// A return before the completion, of an order whose lines are known: more than was ordered is refused at once.

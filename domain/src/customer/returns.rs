@@ -8,6 +8,7 @@ use super::{
     ledger::LotPart,
     order::{KeptReturn, Record},
     read::Cause,
+    sales,
 };
 use crate::{
     amounts::{mul_div_floor, share_out},
@@ -26,7 +27,7 @@ pub(super) fn take_back(
     kept: &KeptReturn,
     at: Timestamp,
 ) -> Result<(), Refusal> {
-    let refunds = refunds(&record, kept)?;
+    let refunds = refunds(&record, kept, sales::repriced(draft, &record, kept)?)?;
     record.returns.push(kept.event);
     for ((i, quantity), refund) in refunds.lines.iter().zip(&refunds.minor) {
         record.lines[*i].returned += quantity;
@@ -34,6 +35,9 @@ pub(super) fn take_back(
     }
     let (money_kept, money) = record.kept();
     let order = record.order.clone();
+    if record.lines.iter().all(|line| line.returned >= line.bought()) {
+        sales::give_back(draft, &order, at)?;
+    }
     // Given back first, then clawed back: what comes back can pay what is taken.
     if let Some(burn) = draft.state.ledger.burn(order.fingerprint()) {
         let due = burn.points - kept_of(burn.points, money_kept, money) - burn.given_back;
@@ -60,7 +64,8 @@ struct Refunds {
     minor: Vec<i64>,
 }
 
-fn refunds(record: &Record, kept: &KeptReturn) -> Result<Refunds, Refusal> {
+/// `repriced`: what the whole return refunds where the offers of its sale are priced anew for what is kept.
+fn refunds(record: &Record, kept: &KeptReturn, repriced: Option<i64>) -> Result<Refunds, Refusal> {
     let mut lines = Vec::with_capacity(kept.lines.len());
     for (i, wanted) in kept.lines.iter().enumerate() {
         let Some(position) = record.line(&wanted.line_id) else {
@@ -78,7 +83,7 @@ fn refunds(record: &Record, kept: &KeptReturn) -> Result<Refunds, Refusal> {
     lines.sort_unstable();
     let left = record.paid_minor - record.refunded();
     let defaults = default_refunds(record, &lines, left);
-    let minor = match kept.refund_minor {
+    let minor = match kept.refund_minor.or(repriced.map(|refund| refund.min(left))) {
         None => defaults,
         Some(refund) if refund > left => {
             let detail = format!("refund_minor: {refund} refunded, {left} left of what was paid");

@@ -12,6 +12,7 @@ use super::{
     hold::{Hold, HoldEnd},
     ledger::LotPart,
     read::{Cause, StatementEntry, TrustChange},
+    sales,
     tier::{AsOf, TierBase},
     trust::{self, OldFacts},
 };
@@ -137,6 +138,9 @@ fn forget(draft: &mut Draft<'_>, i: usize, at: Timestamp) {
 /// Ends a hold; `back` goes to its lots, and what is past its day there expires at once.
 pub(super) fn end_hold(draft: &mut Draft<'_>, hold: &Hold, end: HoldEnd, at: Timestamp, back: Vec<LotPart>) {
     let view = Box::new(hold.view_after(&end));
+    if !hold.expired && !matches!(end, HoldEnd::Captured { .. }) {
+        sales::release(draft, hold, at);
+    }
     let today = draft.day(at);
     let mut expired: Vec<LotPart> = back.iter().filter(|part| part.expires <= today).copied().collect();
     draft.emit(Event::HoldEnded { hold_id: hold.hold_id.clone(), end, at, back, view });

@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{
     card::{Barcode, CardStatus},
-    checkout::Standing,
+    checkout::{Facts, Standing},
     errors::Code,
     ids::CustomerId,
+    offers::Shopper,
     qr::Step,
     time::Timestamp,
 };
@@ -129,6 +130,43 @@ impl State {
             },
             no_burn: state.burn_refusal(context, now),
             burn_left_today: limit.saturating_sub(burned).saturating_sub(held),
+        }
+    }
+
+    /// What of the customer goes into a quote, offers included.
+    #[must_use]
+    pub fn quote_facts(&self, context: &Context, now: Timestamp) -> Facts {
+        Facts { standing: self.standing(context, now), shopper: self.shopper(context, now) }
+    }
+
+    /// What of the customer decides about offers.
+    #[must_use]
+    pub fn shopper(&self, context: &Context, now: Timestamp) -> Shopper {
+        let now = self.read_at(now);
+        let as_of = AsOf::new(now);
+        let customer_id = self.customer_id();
+        let card = self.card.as_deref();
+        let open_card = card.is_some_and(|card| card.status != CardStatus::Closed);
+        let tier = self.tier_state(as_of, context).tier;
+        let live = self.open_orders.len() + self.holds.iter().filter(|hold| !hold.expired).count();
+        // A sale whose order has not come yet is a captured hold; one whose order has come is counted with it.
+        let known =
+            |key: u64| self.fact(key).is_some() || self.open_orders.iter().any(|open| open.order.fingerprint() == key);
+        let sales = self.marketing().map_or(0, |m| m.sales.iter().filter(|sale| !known(sale.key)).count());
+        let of_all = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let is_customer = customer_id.is_some();
+        Shopper {
+            customer_id,
+            tier: card.map(|_| tier),
+            trust: is_customer.then(|| self.score(as_of, context)),
+            segments: self.marketing().map(|marketing| marketing.segments.clone()).unwrap_or_default(),
+            completed_orders: i64::from(self.standing.completed_orders),
+            live_orders: of_all(live + sales),
+            account_age_days: card.map(|card| now.micros_since(card.since).max(0) / Timestamp::DAY),
+            earn_rate_permyriad: (context.earn && open_card)
+                .then(|| context.policy.loyalty.tier_rate_permyriad[tier.rank()]),
+            promos: context.promos,
+            campaigns: context.campaigns,
         }
     }
 

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize, Serializer};
 use thin_vec::ThinVec;
 
 use super::{
-    Approval, Counters, Standing, State,
+    Approval, Counters, Rare, Standing, State,
     history::{Aged, Facts},
     hold::Hold,
     ledger::Ledger,
+    marketing::Marketing,
     order::OpenOrder,
     trust::FraudFlag,
 };
@@ -29,7 +30,9 @@ pub(super) struct Stored<'a> {
     fact_time: Timestamp,
     counters: Counters,
     standing: StoredStanding<'a>,
-    approvals: Cow<'a, ThinVec<Approval>>,
+    approvals: Cow<'a, [Approval]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    marketing: Option<Cow<'a, Marketing>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,7 +66,8 @@ impl Serialize for State {
             fact_time: self.fact_time,
             counters: self.counters,
             standing,
-            approvals: Cow::Borrowed(&self.approvals),
+            approvals: Cow::Borrowed(self.approvals()),
+            marketing: self.marketing().filter(|known| **known != Marketing::default()).map(Cow::Borrowed),
         };
         stored.serialize(serializer)
     }
@@ -76,7 +80,11 @@ impl From<Stored<'_>> for State {
         if let Some(aged) = standing.aged {
             facts.set_aged(aged);
         }
-        Self {
+        let rare = Rare {
+            approvals: stored.approvals.into_owned(),
+            marketing: stored.marketing.map(Cow::into_owned).unwrap_or_default(),
+        };
+        let mut state = Self {
             id: stored.id.into(),
             card: stored.card.into_owned(),
             ledger: stored.ledger.into_owned(),
@@ -93,7 +101,9 @@ impl From<Stored<'_>> for State {
                 completed_orders: standing.completed_orders,
                 flags: standing.flags.into_owned(),
             },
-            approvals: stored.approvals.into_owned(),
-        }
+            rare: Some(Box::new(rare)),
+        };
+        state.tidy();
+        state
     }
 }

@@ -9,10 +9,11 @@ use std::mem::size_of;
 use thin_vec::ThinVec;
 
 use super::{
-    Approval, State,
+    Approval, Rare, State,
     history::Facts,
-    hold::Hold,
+    hold::{HeldOffers, Hold},
     ledger::{Burn, LotPart, Pending, UnderReview},
+    marketing::{Marketing, Sale},
     order::{KeptReturn, OpenOrder, OrderLine, Placed},
     pile::Pile,
 };
@@ -20,6 +21,7 @@ use crate::{
     checkout::{AppliedOffer, Cart, Quote, QuoteLine, RejectedOffer},
     ids::OrderKey,
     line::Line,
+    promo::book::{Book, Part, Promised},
 };
 
 /// The bytes of a state and of all that it points to.
@@ -46,7 +48,7 @@ macro_rules! ids {
         }
     )+};
 }
-ids!(CustomerId, ShopId, OrderId, LineId, Sku, Word, Actor, HoldId, ApprovalId, EntryId, FlagName);
+ids!(CustomerId, ShopId, OrderId, LineId, Sku, Word, Actor, HoldId, ApprovalId, EntryId, FlagName, OfferId, ExchangeId);
 
 /// Values that point to nothing.
 macro_rules! flat {
@@ -58,7 +60,17 @@ macro_rules! flat {
         }
     )+};
 }
-flat!(super::ledger::Lot, LotPart, i64, u64, crate::time::Day, crate::time::Timestamp, crate::qr::Step);
+flat!(
+    super::ledger::Lot,
+    LotPart,
+    i64,
+    u64,
+    crate::time::Day,
+    crate::time::Timestamp,
+    crate::qr::Step,
+    Sale,
+    crate::promo::Counter
+);
 
 impl<T: Heap> Heap for Option<T> {
     fn heap(&self) -> usize {
@@ -122,6 +134,15 @@ impl<T: Heap> Heap for Pile<T> {
     }
 }
 
+/// The documents of held offers, by a generous measure: they are few, and let go with their hold.
+impl Heap for HeldOffers {
+    fn heap(&self) -> usize {
+        const DOCUMENT: usize = 1024;
+        self.offers.capacity()
+            * (size_of::<crate::checkout::HeldOffer>() + size_of::<crate::offers::Offer>() + DOCUMENT)
+    }
+}
+
 /// The sum of some fields: those that point to something.
 macro_rules! fields {
     ($($type:ty { $($field:ident),* })+) => {$(
@@ -134,7 +155,8 @@ macro_rules! fields {
 }
 
 fields! {
-    State { id, card, ledger, holds, used_steps, open_orders, facts, standing, approvals }
+    State { id, card, ledger, holds, used_steps, open_orders, facts, standing, rare }
+    Rare { approvals, marketing }
     crate::card::Card { reason }
     super::Ledger { lots, pending, reviews, voided, expired, revived, burns }
     Pending { order }
@@ -146,7 +168,13 @@ fields! {
     OrderLine { line_id }
     KeptReturn { lines }
     crate::checkout::LineQuantity { line_id }
-    Hold { hold_id, cart, restricted, quote, standing, parts }
+    Hold { hold_id, cart, restricted, quote, standing, parts, offers }
+    Marketing { segments, uses, sales, returned, book }
+    super::marketing::OfferUses { offer_id, times }
+    Book { holds, over, returns }
+    Promised { hold, parts }
+    Part { promo, counters }
+    crate::promo::Used { promo, counters }
     Cart { shop_id, codes, payment_method, delivery_method, lines }
     Line { line_id, sku, category, brand, tags }
     Quote { quote_id, lines, applied, rejected, hold }

@@ -21,7 +21,16 @@ pub fn context() -> Context {
 pub fn context_of(policy: Policy) -> Context {
     policy.validate().unwrap();
     let calendar = policy.calendar().unwrap();
-    Context { policy: Arc::new(policy), calendar, revision: 1, earn: true, burn: true, trust_limits: true }
+    Context {
+        policy: Arc::new(policy),
+        calendar,
+        revision: 1,
+        earn: true,
+        burn: true,
+        trust_limits: true,
+        promos: true,
+        campaigns: true,
+    }
 }
 
 /// See the module.

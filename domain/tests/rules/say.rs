@@ -141,7 +141,7 @@ pub fn hold(lines: &[Line], points: i64, ttl_s: Option<i64>) -> Command {
 }
 
 pub const fn hold_of(cart: Cart, ttl_s: Option<i64>, scan_step: Option<Step>) -> Command {
-    Command::Hold(HoldRequest { cart, ttl_s, expected_total_minor: None, scan_step, no_burn: None })
+    Command::Hold(HoldRequest { cart, ttl_s, expected_total_minor: None, scan_step, no_burn: None, offered: None })
 }
 
 pub fn capture(hold_id: &HoldId, order_id: &str, lines: Option<&[(&str, i64)]>) -> Command {
@@ -149,6 +149,7 @@ pub fn capture(hold_id: &HoldId, order_id: &str, lines: Option<&[(&str, i64)]>) 
         hold_id: hold_id.clone(),
         order_id: OrderId::new(order_id).unwrap(),
         lines: lines.map(quantities),
+        late: None,
     }
 }
 

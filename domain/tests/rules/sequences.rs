@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use adal_domain::{
-    checkout::quote,
+    checkout::{Pricing, quote},
     customer::{CardChange, Command, Event, Reply, facts::FactKind, order::Record},
     ids::HoldId,
     line::{Line, Unit},
+    offers::{CompiledOffers, unlimited},
     order_event::{CancelledBy, ChargedBy},
     qr::Step,
     time::Timestamp,
@@ -212,7 +213,7 @@ impl Run {
             Op::Change(change) => vec![say::change(*change)],
             Op::Adjust(points) => vec![say::adjust(*points)],
             Op::Approve(approve) => state
-                .approvals
+                .approvals()
                 .first()
                 .map(|approval| Command::DecideAdjustment {
                     approval_id: approval.approval_id.clone(),
@@ -382,18 +383,22 @@ impl Run {
     fn expected_quote(&self, command: &Command) -> Option<adal_domain::checkout::Quote> {
         let Command::Hold(request) = command else { return None };
         let (journal, now) = (&self.journal, self.clock.max(self.journal.last));
-        // A hold with the scan of an open one replaces it first: what it will meet is not what a quote sees now.
-        let mut state = journal.settled(self.clock);
-        if let Some(step) = request.scan_step
-            && let Some(hold) = state.holds.iter().find(|hold| hold.step == Some(step) && !hold.expired).cloned()
-        {
-            let mut copy = Journal::new(journal.context.clone());
-            (copy.state, copy.last) = (state, journal.last);
-            copy.run(self.clock, &say::release(&hold.hold_id)).unwrap();
-            state = copy.state;
-        }
-        let standing = state.standing(&journal.context, now);
-        quote(&request.cart, &standing, &journal.context.policy, journal.context.revision, now).ok()
+        let state = journal.state.before_hold(&journal.context, now, request.scan_step);
+        let facts = state.quote_facts(&journal.context, now);
+        let context = &journal.context;
+        let asked = Pricing {
+            cart: &request.cart,
+            facts: &facts,
+            policy: &context.policy,
+            calendar: &context.calendar,
+            revision: context.revision,
+            offers: &CompiledOffers::empty(),
+            codes: &[],
+            uses: &unlimited,
+            now,
+            explain: false,
+        };
+        quote(&asked).ok().map(|priced| priced.quote)
     }
 
     /// What holds after every step.

@@ -96,7 +96,7 @@ fn states() -> Vec<(&'static str, Journal)> {
         journal.run(time(1, 10 + n), &say::adjust(5000)).unwrap();
         journal.run(time(1, 10 + n), &say::raise(&format!("flag-number-{n}"))).unwrap();
     }
-    assert_eq!(journal.state.approvals.len(), 20);
+    assert_eq!(journal.state.approvals().len(), 20);
     states.push(("approvals and flags", journal));
 
     let mut journal = member();

@@ -1,21 +1,24 @@
 //! The checkout: a quote prices a cart and writes nothing; a hold keeps it; capture takes it, release gives it back.
 
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
 use actix_web::{
     HttpRequest,
     http::StatusCode,
     web::{Data, Path},
 };
-use adal_actors::{CommandId, Request};
+use adal_actors::CommandId;
 use adal_domain::{
-    checkout::{self, Cart, Channel, LineQuantity, Quote, Standing, Uncovered},
+    checkout::{Cart, Channel, LineQuantity, Quote, Uncovered},
     customer::{
-        Command, Customer, Guest, HoldRequest, Reply,
+        Command, Reply,
         read::{HoldState, HoldView},
     },
     entity::{EntityKey, EntityKind, View},
     errors::Code,
-    ids::{CustomerId, HoldId, OrderId, ShopId, Word},
+    ids::{CustomerId, HoldId, OfferId, OrderId, ShopId, Word},
     line::Line,
+    offers::{self, CompiledOffers, Offer, OfferKind, document::Status},
     order_event::check_link_keys,
     qr::{Intent, Step},
     time::Timestamp,
@@ -23,10 +26,12 @@ use adal_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Answered, Told, approvals::Nothing, path_id, pos, published, stored, unexpected};
+use super::{Answered, approvals::Nothing, path_id, pos, stored, unexpected};
 use crate::{
     app::App,
+    checkout::{self, Asked, Identity, Terms, Trial},
     http::{
+        edge,
         extract::{Body, IdempotencyKey, MaybeBody, Principal, Role},
         problem::Problem,
         respond::reply,
@@ -99,11 +104,31 @@ pub struct DryRun {
     #[serde(default, with = "adal_domain::time::rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
-    /// Offers to try. There are no offers yet: none is accepted.
+    /// Offers to try beside, or instead of, those of the catalogue; at most 100.
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
-    pub drafts: Vec<serde_json::Value>,
+    pub drafts: Vec<Draft>,
 }
+
+/// An offer to try.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// Its id: one of the catalogue's is replaced.
+    #[schema(value_type = String)]
+    pub id: OfferId,
+    /// Promo (its codes have to be typed) or campaign.
+    #[serde(default = "campaign")]
+    pub kind: OfferKind,
+    /// The document.
+    pub offer: Offer,
+}
+
+const fn campaign() -> OfferKind {
+    OfferKind::Campaign
+}
+
+/// The most drafts of one trial.
+const MAX_DRAFTS: usize = 100;
 
 /// A capture.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -150,14 +175,10 @@ pub async fn quote(request: HttpRequest, who: Principal, app: Data<App>, body: B
             return Err(Problem::new(Code::UnknownField, format!("unknown: {name} (holds alone have it)")));
         }
     }
-    let trial = trial(&who, body.dry_run.as_ref())?;
-    let asked = prepare(&app, &who, body).await?;
-    let inforce = app.policy.load_full();
-    let (standing, now) = match &asked.customer {
-        Some(id) => standing(&app, id, &asked, trial).await?,
-        None => (Standing::guest(), trial.unwrap_or_else(|| app.now())),
-    };
-    let mut quote = checkout::quote(&asked.cart, &standing, &inforce.policy, inforce.revision, now)?;
+    let trial = trial(&app, &who, body.dry_run.as_ref())?;
+    let asked = prepare(&app, &who, client(&request, &app), body).await?;
+    let priced = checkout::price(&app, &asked, &trial, &BTreeSet::new()).await??;
+    let mut quote = priced.priced.quote;
     if let Principal::Customer { .. } = who {
         uniform(&mut quote);
     }
@@ -181,26 +202,25 @@ pub async fn hold(
     if body.value.dry_run.is_some() {
         return Err(Problem::new(Code::UnknownField, "unknown: dry_run (quotes alone have it)"));
     }
-    trial(&who, None)?;
+    trial(&app, &who, None)?;
     let Body { value, print } = body;
-    let (ttl_s, expected_total_minor) = (value.ttl_s, value.expected_total_minor);
-    let asked = prepare(&app, &who, value).await?;
+    let terms = Terms { ttl_s: value.ttl_s, expected_total_minor: value.expected_total_minor };
+    let asked = prepare(&app, &who, client(&request, &app), value).await?;
     // A guest is known by nothing but this request.
     let owner = match &asked.customer {
         Some(id) => EntityKey::new(EntityKind::Customer, id.as_str()),
         // The `~` is of no customer id: nobody can take a guest's key for one.
         None => EntityKey::new(EntityKind::Guest, &format!("~{:?}", CommandId::of(&who.scope(), &key.0))),
     };
-    let Asked { cart, scan_step, no_burn, .. } = asked;
-    let command = Command::Hold(HoldRequest { cart, ttl_s, expected_total_minor, scan_step, no_burn });
-    let told = ask_owner(&app, &who, &key, &owner, print, command).await.map_err(|problem| match who {
-        Principal::Customer { .. } if problem.code() == Code::CodeUnknown => {
-            problem.with_code(Code::PromoNotApplicable, "codes: a code does not apply")
-        }
-        _ => problem,
-    })?;
+    let told = checkout::hold(&app, &owner, identity(&who, &key, print), asked, terms).await;
+    let told = told.map_err(|problem| for_caller(&who, problem))?;
     match told.reply {
-        Reply::Held(quote) => Ok(reply(&request, StatusCode::CREATED, &*quote, told.replayed)),
+        Reply::Held(mut quote) => {
+            if let Principal::Customer { .. } = who {
+                uniform(&mut quote);
+            }
+            Ok(reply(&request, StatusCode::CREATED, &*quote, told.replayed))
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -223,8 +243,8 @@ pub async fn capture(
 ) -> Answered {
     let (owner, view) = find(&app, &who, &path).await?;
     let CaptureBody { order_id, lines } = body.value;
-    let command = Command::Capture { hold_id: view.hold_id.clone(), order_id, lines };
-    let told = ask_owner(&app, &who, &key, &owner, body.print, command).await?;
+    let identity = identity(&who, &key, body.print);
+    let told = checkout::capture(&app, &owner, identity, (view.hold_id.clone(), order_id), lines).await?;
     match told.reply {
         Reply::Captured { quote, uncovered, order_id, .. } => {
             let hold_id = view.hold_id.to_string();
@@ -253,7 +273,7 @@ pub async fn release(
 ) -> Answered {
     let (owner, view) = find(&app, &who, &path).await?;
     let command = Command::Release { hold_id: view.hold_id.clone() };
-    let told = ask_owner(&app, &who, &key, &owner, body.print, command).await?;
+    let told = checkout::tell(&app, &owner, identity(&who, &key, body.print), command).await?;
     match told.reply {
         Reply::Released(mut released) => {
             released.customer_id = view.customer_id;
@@ -279,30 +299,52 @@ pub async fn read(request: HttpRequest, who: Principal, app: Data<App>, path: Pa
     Ok(reply(&request, StatusCode::OK, &view, false))
 }
 
-/// What is asked for, checked as far as the edge can.
-struct Asked {
-    customer: Option<CustomerId>,
-    cart: Cart,
-    scan_step: Option<Step>,
-    no_burn: Option<Code>,
+/// The identity of a change.
+fn identity(who: &Principal, key: &IdempotencyKey, print: [u8; 16]) -> Identity {
+    Identity { id: CommandId::of(&who.scope(), &key.0), print }
 }
 
-/// Whether this caller may check out at all, and the time of a trial.
-fn trial(who: &Principal, dry_run: Option<&DryRun>) -> Result<Option<Timestamp>, Problem> {
+/// The address of whoever sent the request, where that is the shopper.
+fn client(request: &HttpRequest, app: &App) -> Option<IpAddr> {
+    edge::client_address(app, request)
+}
+
+/// Whether this caller may check out at all, and what of the world is another for a trial.
+fn trial(app: &App, who: &Principal, dry_run: Option<&DryRun>) -> Result<Trial, Problem> {
     match dry_run {
-        None if matches!(who, Principal::Customer { .. }) => Ok(None),
-        None => who.require(&[Role::Pos, Role::Service]).map(|()| None),
+        None if matches!(who, Principal::Customer { .. }) => Ok(Trial::default()),
+        None => who.require(&[Role::Pos, Role::Service]).map(|()| Trial::default()),
         Some(dry_run) => {
             who.require(&[Role::Admin])?;
-            if !dry_run.drafts.is_empty() {
-                return Err(Problem::new(Code::InvalidField, "dry_run.drafts: there are no offers yet"));
-            }
-            Ok(dry_run.at)
+            Ok(Trial { at: dry_run.at, offers: drafted(app, &dry_run.drafts)? })
         }
     }
 }
 
-async fn prepare(app: &App, who: &Principal, body: CheckoutBody) -> Result<Asked, Problem> {
+/// The catalogue with drafts in it.
+fn drafted(app: &App, drafts: &[Draft]) -> Result<Option<Arc<CompiledOffers>>, Problem> {
+    if drafts.is_empty() {
+        return Ok(None);
+    }
+    if drafts.len() > MAX_DRAFTS {
+        return Err(Problem::new(Code::InvalidField, format!("dry_run.drafts: at most {MAX_DRAFTS}")));
+    }
+    for (i, draft) in drafts.iter().enumerate() {
+        offers::validate_as(draft.kind, &draft.offer).map_err(|mut refusal| {
+            refusal.detail = format!("dry_run.drafts[{i}].offer.{}", refusal.detail);
+            refusal
+        })?;
+    }
+    let in_force = app.policy.load();
+    let known = in_force.catalogue.offers().map(|(id, entry)| (id.clone(), entry.kind, Arc::clone(&entry.offer)));
+    let tried = drafts.iter().map(|draft| {
+        // A draft is tried as if it were in force.
+        (draft.id.clone(), draft.kind, Arc::new(Offer { status: Status::Active, ..draft.offer.clone() }))
+    });
+    Ok(Some(Arc::new(CompiledOffers::compile(in_force.revision, known.chain(tried)))))
+}
+
+async fn prepare(app: &App, who: &Principal, client: Option<IpAddr>, body: CheckoutBody) -> Result<Asked, Problem> {
     bound(who, &body)?;
     let now = app.now();
     let (customer, code) = match (&body.customer_id, &body.code) {
@@ -328,6 +370,12 @@ async fn prepare(app: &App, who: &Principal, body: CheckoutBody) -> Result<Asked
         },
         _ => (None, None),
     };
+    let (address, terminal) = match who {
+        Principal::Customer { .. } => (client, None),
+        Principal::Service { key_id, .. } => {
+            (body.client_ip.as_deref().and_then(|ip| ip.parse().ok()), Some(key_id.as_str().into()))
+        }
+    };
     let cart = Cart {
         shop_id: body.shop_id,
         channel: body.channel,
@@ -338,7 +386,18 @@ async fn prepare(app: &App, who: &Principal, body: CheckoutBody) -> Result<Asked
         delivery_minor: body.delivery_minor.unwrap_or(0),
         lines: body.lines,
     };
-    Ok(Asked { customer, cart, scan_step, no_burn })
+    let (link_keys, explain) = (body.link_keys, body.explain);
+    Ok(Asked { customer, cart, scan_step, no_burn, address, link_keys, terminal, explain })
+}
+
+/// The public is not told why a code does not apply: that would help to guess one.
+fn for_caller(who: &Principal, problem: Problem) -> Problem {
+    match (who, problem.code()) {
+        (Principal::Customer { .. }, Code::CodeUnknown | Code::PromoNotApplicable) => {
+            problem.with_code(Code::PromoNotApplicable, "codes: a code does not apply")
+        }
+        _ => problem,
+    }
 }
 
 /// The public is not told why a code does not apply: that would help to guess one.
@@ -364,6 +423,9 @@ fn bound(who: &Principal, body: &CheckoutBody) -> Result<(), Problem> {
         }
         Principal::Customer { .. } if body.code.is_some() || body.scan_id.is_some() => {
             return forbidden("code, scan_id: for tills");
+        }
+        Principal::Customer { .. } if body.client_ip.is_some() => {
+            return forbidden("client_ip: for the shop's own systems");
         }
         Principal::Customer { .. } => {
             if let Some(id) = &body.customer_id {
@@ -402,25 +464,10 @@ fn proof(app: &App, who: &Principal, id: &CustomerId, scan_id: Option<&str>, now
     }
 }
 
-/// What of the customer a quote is made of, and the time that it is made at.
-async fn standing(
-    app: &App,
-    id: &CustomerId,
-    asked: &Asked,
-    trial: Option<Timestamp>,
-) -> Result<(Standing, Timestamp), Problem> {
-    let (customer, now) = published(app, id).await?;
-    let now = trial.unwrap_or(now);
-    let mut standing = customer.state.standing(&app.context(id.as_str()), now);
-    let used = asked.scan_step.filter(|step| customer.state.is_step_used(*step)).map(|_| Code::QrUsed);
-    standing.no_burn = standing.no_burn.or(asked.no_burn).or(used);
-    Ok((standing, now))
-}
-
 /// A hold that the caller may see, and whose it is.
 async fn find(app: &App, who: &Principal, path: &str) -> Result<(EntityKey, HoldView), Problem> {
     let missing = || Problem::new(Code::HoldNotFound, "no hold has this id, or it is not yours");
-    trial(who, None)?;
+    trial(app, who, None)?;
     let id = path_id("hold_id", path, HoldId::new)?;
     let row = app.views.get(View::HoldById, id.as_str()).await?.ok_or_else(missing)?;
     let view: HoldView = stored(&row.value)?;
@@ -430,31 +477,4 @@ async fn find(app: &App, who: &Principal, path: &str) -> Result<(EntityKey, Hold
         Principal::Service { .. } => true,
     };
     if visible { Ok((row.entity, view)) } else { Err(missing()) }
-}
-
-/// Asks the customer or the guest that a hold belongs to.
-async fn ask_owner(
-    app: &App,
-    who: &Principal,
-    key: &IdempotencyKey,
-    owner: &EntityKey,
-    print: [u8; 16],
-    command: Command,
-) -> Result<Told, Problem> {
-    let id = Some(CommandId::of(&who.scope(), &key.0));
-    let (outcome, replayed) = match owner.kind {
-        EntityKind::Guest => {
-            let answer = app.guests.ask(&owner.id, Request::<Guest> { id, print, command }).await?;
-            (answer.outcome, answer.replayed)
-        }
-        EntityKind::Customer => {
-            let answer = app.customers.ask(&owner.id, Request::<Customer> { id, print, command }).await?;
-            (answer.outcome, answer.replayed)
-        }
-        EntityKind::Catalogue | EntityKind::Promo => return Err(Problem::internal("only shoppers hold carts")),
-    };
-    match outcome {
-        Ok(reply) => Ok(Told { reply, replayed }),
-        Err(refusal) => Err(Problem::from(refusal).replayed(replayed)),
-    }
 }

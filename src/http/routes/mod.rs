@@ -17,6 +17,7 @@ pub mod points;
 pub mod policy;
 pub mod pos;
 pub mod scanned;
+pub mod segments;
 pub mod signals;
 pub mod state;
 pub mod trust;
@@ -91,6 +92,7 @@ routes! {
     "/v1/checkout/holds/{hold_id}": get checkout::read;
     "/v1/checkout/holds/{hold_id}/capture": post checkout::capture;
     "/v1/checkout/holds/{hold_id}/release": post checkout::release;
+    "/v1/segments/{id}/customers": post segments::change;
     "/v1/policy": get policy::read, put policy::replace;
     "/v1/catalogue/changes": post catalogue::apply;
     "/v1/promos": get offers::promos::list;

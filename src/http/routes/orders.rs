@@ -316,7 +316,11 @@ fn decided(
                 Err(error.into())
             }
             Err(
-                error @ (AskError::KeyReused | AskError::Quarantined | AskError::Panicked | AskError::Corrupt { .. }),
+                error @ (AskError::KeyReused
+                | AskError::Quarantined
+                | AskError::Panicked
+                | AskError::NotRecorded
+                | AskError::Corrupt { .. }),
             ) => Ok((index, Err(error.into()))),
         })
         .collect()

@@ -1,0 +1,208 @@
+//! What a customer keeps of offers: the segments it is in, how often it has used what is limited per customer, its
+//! exchanges with promos, and the sales that offers were part of.
+//!
+//! Absent for a customer who never met an offer. Changed by `apply` alone; what may happen is decided in `holds` and
+//! `sales`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{OfferId, Word},
+    offers::{
+        Limit,
+        document::{Limits, Period},
+    },
+    promo::book::Book,
+    time::{Calendar, Day, Timestamp},
+};
+
+/// The most segments of one customer.
+pub const MAX_SEGMENTS: usize = 200;
+
+/// The most offers, limited per customer, whose uses are remembered.
+pub const MAX_COUNTED: usize = 1000;
+
+/// A month's uses by day or week are of interest no longer than this.
+const PERIOD_DAYS: i64 = 32;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Marketing {
+    /// The segments, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Word>,
+    /// Uses of offers that are limited per customer: held or taken, and not given back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<OfferUses>,
+    /// The exchanges with promos.
+    #[serde(default)]
+    pub book: Book,
+    /// Captured holds with offers, whose orders may still be returned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sales: Vec<Sale>,
+    /// When uses of an offer were given back lately.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returned: Vec<(OfferId, Timestamp)>,
+}
+
+/// How often a customer has used an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferUses {
+    /// Which.
+    pub offer_id: OfferId,
+    /// Held or taken, ever.
+    pub uses: u32,
+    /// When the latest holds with it were made, as far as a period may still count them.
+    pub times: Vec<Timestamp>,
+}
+
+/// A captured hold with offers: where it stands in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sale {
+    /// The order's fingerprint.
+    pub key: u64,
+    /// When it was captured.
+    pub at: Timestamp,
+    /// The row that has all of it.
+    pub seq: u64,
+}
+
+/// A use of an offer that counts for the customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedUse {
+    /// Which offer.
+    pub offer_id: OfferId,
+    /// When its hold was made.
+    pub at: Timestamp,
+}
+
+impl Marketing {
+    /// Whether an offer's limits per customer allow one more use now.
+    ///
+    /// # Errors
+    /// The limit that stands against it.
+    pub fn allows(&self, id: &OfferId, limits: &Limits, now: Timestamp, calendar: &Calendar) -> Result<(), Limit> {
+        let counted = is_counted(limits);
+        let known = self.uses.iter().find(|uses| uses.offer_id == *id);
+        if counted && known.is_none() && self.uses.len() >= MAX_COUNTED {
+            return Err(Limit::PerCustomer);
+        }
+        let uses = known.map_or(0, |known| i64::from(known.uses));
+        if limits.per_customer.is_some_and(|limit| uses >= limit) {
+            return Err(Limit::PerCustomer);
+        }
+        if let Some(limit) = &limits.per_customer_in {
+            let from = calendar.start(first_day(limit.period, calendar.day(now)));
+            let times = known.map_or(&[][..], |known| &known.times);
+            let in_period = times.iter().filter(|at| **at >= from).count();
+            if i64::try_from(in_period).unwrap_or(i64::MAX) >= limit.uses {
+                return Err(Limit::PerCustomerIn);
+            }
+        }
+        Ok(())
+    }
+
+    /// The captured hold of an order.
+    #[must_use]
+    pub fn sale(&self, key: u64) -> Option<&Sale> {
+        self.sales.iter().find(|sale| sale.key == key)
+    }
+
+    /// How often uses of an offer were given back since `from`.
+    #[must_use]
+    pub fn returned_since(&self, id: &OfferId, from: Timestamp) -> usize {
+        self.returned.iter().filter(|(known, at)| known == id && *at >= from).count()
+    }
+
+    pub(super) fn count(&mut self, one: &CountedUse) {
+        let known = match self.uses.iter().position(|uses| uses.offer_id == one.offer_id) {
+            Some(known) => known,
+            None => {
+                self.uses.push(OfferUses { offer_id: one.offer_id.clone(), uses: 0, times: Vec::new() });
+                self.uses.len() - 1
+            }
+        };
+        let known = &mut self.uses[known];
+        known.uses = known.uses.saturating_add(1);
+        known.times.retain(|at| one.at.micros_since(*at) < PERIOD_DAYS * Timestamp::DAY);
+        known.times.push(one.at);
+    }
+
+    pub(super) fn uncount(&mut self, one: &CountedUse) {
+        for known in self.uses.iter_mut().filter(|known| known.offer_id == one.offer_id) {
+            known.uses = known.uses.saturating_sub(1);
+            if let Some(i) = known.times.iter().position(|at| *at == one.at) {
+                known.times.remove(i);
+            }
+        }
+        self.uses.retain(|known| known.uses > 0);
+    }
+}
+
+/// Whether an offer's uses are counted per customer at all.
+#[must_use]
+pub fn is_counted(limits: &Limits) -> bool {
+    limits.per_customer.is_some() || limits.per_customer_in.is_some()
+}
+
+/// The first day of the period that `day` is in.
+#[must_use]
+pub fn first_day(period: Period, day: Day) -> Day {
+    match period {
+        Period::Day => day,
+        Period::Week => day.plus(-i32::from(day.weekday())),
+        Period::Month => day.first_of_month(),
+    }
+}
+
+/// The first day after the period that `day` is in.
+#[must_use]
+pub fn day_after(period: Period, day: Day) -> Day {
+    match period {
+        Period::Day => day.plus(1),
+        Period::Week => first_day(Period::Week, day).plus(7),
+        // 31 days after a month's first day it is the next month, whatever its length.
+        Period::Month => day.first_of_month().plus(31).first_of_month(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::offers::document::PeriodLimit;
+
+    fn day(text: &str) -> Day {
+        Calendar::new("UTC").unwrap().day(Timestamp::parse(&format!("{text}T12:00:00Z")).unwrap())
+    }
+
+    #[test]
+    fn periods_begin_and_end_where_the_calendar_says() {
+        let of = |period, at: &str| (first_day(period, day(at)).to_string(), day_after(period, day(at)).to_string());
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        assert_eq!(of(Period::Day, "2026-02-28"), pair("2026-02-28", "2026-03-01"));
+        assert_eq!(of(Period::Week, "2026-11-29"), pair("2026-11-23", "2026-11-30"));
+        assert_eq!(of(Period::Month, "2026-02-15"), pair("2026-02-01", "2026-03-01"));
+        assert_eq!(of(Period::Month, "2026-12-31"), pair("2026-12-01", "2027-01-01"));
+    }
+
+    #[test]
+    fn a_use_counts_until_it_is_given_back_and_in_its_own_period_alone() {
+        let calendar = Calendar::new("UTC").unwrap();
+        let id = OfferId::new("o").unwrap();
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let daily = Limits { per_customer_in: Some(PeriodLimit { uses: 1, period: Period::Day }), ..Limits::default() };
+        let twice = Limits { per_customer: Some(2), ..Limits::default() };
+        let mut marketing = Marketing::default();
+        let first = CountedUse { offer_id: id.clone(), at: at("2026-11-23T23:59:59Z") };
+        marketing.count(&first);
+        assert_eq!(marketing.allows(&id, &daily, at("2026-11-23T23:59:59Z"), &calendar), Err(Limit::PerCustomerIn));
+        assert_eq!(marketing.allows(&id, &daily, at("2026-11-24T00:00:00Z"), &calendar), Ok(()));
+        let second = CountedUse { offer_id: id.clone(), at: at("2026-11-24T00:00:00Z") };
+        marketing.count(&second);
+        assert_eq!(marketing.allows(&id, &twice, second.at, &calendar), Err(Limit::PerCustomer));
+        marketing.uncount(&first);
+        assert_eq!(marketing.allows(&id, &twice, second.at, &calendar), Ok(()));
+        marketing.uncount(&second);
+        assert_eq!(marketing, Marketing::default());
+    }
+}

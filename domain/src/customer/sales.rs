@@ -1,0 +1,385 @@
+//! Offers in holds and sales: how a hold with offers is made, ended and given back, and what promos are owed for it.
+//!
+//! The rules of the exchanges with promos stand in `promo::protocol`; each function here writes the row that makes its
+//! effects true. It must never let a use count twice, nor come back for a sale that still stands.
+
+use super::{
+    Event, Reply,
+    command::{HoldRequest, Lately, OfferedHold},
+    draft::Draft,
+    hold::{HeldOffers, Hold},
+    holds::new_hold,
+    marketing::{CountedUse, MAX_SEGMENTS, Marketing, Sale, is_counted},
+    order::{KeptReturn, Record},
+};
+use crate::{
+    amounts::mul_div_floor,
+    checkout::{Facts, HeldOffer, Quote, Uncovered, keep},
+    errors::{Code, Refusal},
+    ids::{Actor, ExchangeId, HoldId, LineId, OfferId, OrderKey, Word},
+    offers::Shopper,
+    promo::{
+        Used,
+        book::{BookError, Part},
+        budget_id,
+        protocol::{Ask, give_back_id},
+    },
+    time::Timestamp,
+};
+
+/// How often uses of one offer come back to a customer in 30 days.
+const GIVE_BACKS: usize = 3;
+/// The days in which they are counted.
+const GIVE_BACK_DAYS: i64 = 30;
+
+/// A hold that was priced with offers, if the customer is still as it was then.
+///
+/// # Errors
+/// `busy`, unrecorded, where anything has changed: it is to be priced again, under another id.
+pub(super) fn offered_hold(
+    draft: &mut Draft<'_>,
+    request: &HoldRequest,
+    offered: &OfferedHold,
+    facts: &Facts,
+) -> Result<Hold, Refusal> {
+    let nothing = Marketing::default();
+    let marketing = draft.state.marketing().unwrap_or(&nothing);
+    let calendar = &draft.context.calendar;
+    for held in &offered.offers {
+        let allowed = marketing.allows(&held.offer_id, &held.offer.limits, draft.now, calendar);
+        allowed.map_err(|_| outdated("the uses of an offer"))?;
+    }
+    let exchange = exchange_of(&offered.hold_id)?;
+    let step = marketing.book.hold(&exchange, offered.expires_at, offered.parts.clone(), draft.now).map_err(said)?;
+    if !offered.parts.is_empty() {
+        draft.step(step);
+    }
+    let more = counted(&offered.offers, draft.now);
+    count(draft, more, Vec::new());
+    let offers = HeldOffers {
+        offers: offered.offers.clone(),
+        shopper: facts.shopper.clone(),
+        max_discount_permyriad: offered.max_discount_permyriad,
+        at: offered.at,
+    };
+    let standing = facts.standing.clone();
+    Ok(new_hold(draft, request, offered.hold_id.clone(), offered.expires_at, standing, Some(Box::new(offers))))
+}
+
+/// What the hold was priced with is no longer so.
+pub(super) fn outdated(what: &str) -> Refusal {
+    Refusal::new(Code::Busy, format!("{what} changed while the hold was made"))
+}
+
+fn said(error: BookError) -> Refusal {
+    match error {
+        BookError::TooLate | BookError::Over | BookError::Live | BookError::Busy => {
+            Refusal::new(Code::Busy, error.to_string())
+        }
+        BookError::Unknown | BookError::Invalid(_) => Refusal::new(Code::Internal, error.to_string()),
+    }
+}
+
+fn exchange_of(hold_id: &HoldId) -> Result<ExchangeId, Refusal> {
+    ExchangeId::new(hold_id.as_str()).map_err(|rule| Refusal::new(Code::Internal, format!("hold_id: {rule}")))
+}
+
+/// Which offers' uses are counted here.
+fn counted(offers: &[HeldOffer], at: Timestamp) -> Vec<CountedUse> {
+    let limited = offers.iter().filter(|held| is_counted(&held.offer.limits));
+    limited.map(|held| CountedUse { offer_id: held.offer_id.clone(), at }).collect()
+}
+
+fn count(draft: &mut Draft<'_>, more: Vec<CountedUse>, less: Vec<CountedUse>) {
+    if !more.is_empty() || !less.is_empty() {
+        draft.emit(Event::UsesCounted { more, less });
+    }
+}
+
+/// A hold that has not run out ends without a sale: its uses are free again.
+pub(super) fn release(draft: &mut Draft<'_>, hold: &Hold, at: Timestamp) {
+    if hold.offers.is_none() {
+        return;
+    }
+    let less = counted(hold.held_offers(), hold.at);
+    count(draft, Vec::new(), less);
+    let (Some(marketing), Some(exchange)) = (draft.state.marketing(), hold.exchange()) else { return };
+    // Not there where no promo keeps anything for it.
+    if let Ok(step) = marketing.book.release(&exchange, at) {
+        draft.step(step);
+    }
+}
+
+/// A hold that was prepared will not be made.
+pub(super) fn refuse(
+    draft: &mut Draft<'_>,
+    hold_id: &HoldId,
+    expires_at: Timestamp,
+    promos: &[Box<str>],
+    why: Option<&Refusal>,
+) -> Result<Reply, Refusal> {
+    if !promos.is_empty() {
+        let exchange = exchange_of(hold_id)?;
+        let nothing = Marketing::default();
+        let book = &draft.state.marketing().unwrap_or(&nothing).book;
+        let step = book.refuse(&exchange, promos, expires_at, draft.now).map_err(said)?;
+        draft.step(step);
+    }
+    Ok(Reply::HoldRefused(why.cloned().map(Box::new)))
+}
+
+/// The answer to a promo's question.
+pub(super) fn answer(draft: &mut Draft<'_>, ask: &Ask) -> Result<Reply, Refusal> {
+    super::settle::settle(draft, draft.now);
+    let nothing = Marketing::default();
+    let book = &draft.state.marketing().unwrap_or(&nothing).book;
+    let step = book.answer(ask, draft.now).map_err(said)?;
+    draft.step(step);
+    Ok(Reply::Woken)
+}
+
+/// Captures what a hold keeps of offers, as far as `sold` needs it; answers what of it is gone. To be called before the
+/// hold ends.
+pub(super) fn sell(
+    draft: &mut Draft<'_>,
+    hold: &Hold,
+    order: &OrderKey,
+    sold: &Quote,
+    late: Option<&Lately>,
+) -> Result<Vec<Uncovered>, Refusal> {
+    if hold.offers.is_none() {
+        return Ok(Vec::new());
+    }
+    let now = draft.now;
+    let offers = hold.held_offers();
+    // Between the look at a live hold and this its time ran out: what promos still have is to be asked first.
+    if hold.expired && late.is_none() {
+        return Err(outdated("the hold's time"));
+    }
+    let given: Vec<(&HeldOffer, i64)> = offers.iter().filter_map(|held| Some((held, gave(sold, held)?))).collect();
+    let gone = if hold.expired { take_late(draft, &given, late)? } else { take(draft, hold, &given)? };
+    let used = used_by(draft);
+    let is_gone = |id: &OfferId| gone.iter().any(|one| one.offer_id.as_deref() == Some(id.as_str()));
+    // What was counted when it was held, and what counts now.
+    let before = if hold.expired { Vec::new() } else { counted(offers, hold.at) };
+    let after: Vec<CountedUse> = counted(offers, hold.at)
+        .into_iter()
+        .filter(|one| given.iter().any(|(held, _)| held.offer_id == one.offer_id) && !is_gone(&one.offer_id))
+        .collect();
+    let more = after.iter().filter(|one| !before.contains(one)).cloned().collect();
+    let less = before.iter().filter(|one| !after.contains(one)).cloned().collect();
+    count(draft, more, less);
+    let (order, hold, quote) = (order.clone(), Box::new(hold.clone()), Box::new(sold.clone()));
+    draft.emit(Event::Sold { order, at: now, hold, quote, used });
+    Ok(gone)
+}
+
+/// What an offer gives in a quote, minor units; `None` where it does not count there.
+fn gave(sold: &Quote, held: &HeldOffer) -> Option<i64> {
+    sold.applied.iter().find(|applied| applied.offer_id == held.offer_id.as_str()).map(|applied| applied.discount_minor)
+}
+
+/// What each promo of a hold's parts takes off.
+fn shares(parts: &[Part], given: &[(&HeldOffer, i64)]) -> Vec<(Box<str>, i64)> {
+    let share = |part: &Part| {
+        let of_part = given.iter().filter(|(held, _)| belongs(&part.promo, held));
+        let minors: Vec<i64> = of_part.map(|(_, minor)| *minor).collect();
+        // A unique code has uses and no money.
+        let minor = if part.promo.contains('/') && !part.promo.starts_with('~') { 0 } else { minors.iter().sum() };
+        (!minors.is_empty()).then(|| (part.promo.clone(), minor.min(part.minor)))
+    };
+    parts.iter().filter_map(share).collect()
+}
+
+/// Whether a promo keeps something of an offer: its uses, one of its codes, the budget of its group.
+fn belongs(promo: &str, held: &HeldOffer) -> bool {
+    let id = held.offer_id.as_str();
+    let group = held.offer.limits.budget_group.as_ref();
+    promo == id
+        || promo.strip_prefix(id).is_some_and(|rest| rest.starts_with('/'))
+        || group.is_some_and(|group| promo == budget_id(group.as_str()))
+}
+
+/// Takes what a live hold keeps.
+fn take(draft: &mut Draft<'_>, hold: &Hold, given: &[(&HeldOffer, i64)]) -> Result<Vec<Uncovered>, Refusal> {
+    let (Some(marketing), Some(exchange)) = (draft.state.marketing(), hold.exchange()) else {
+        return Ok(Vec::new());
+    };
+    let Some(live) = marketing.book.holds.iter().find(|live| live.hold == exchange) else { return Ok(Vec::new()) };
+    let (day, now) = (draft.day(draft.now), draft.now);
+    let step = marketing.book.capture(&exchange, &shares(&live.parts, given), day, now).map_err(said)?;
+    draft.step(step);
+    Ok(Vec::new())
+}
+
+/// Takes what promos still had for a hold past its time, and answers what they had not.
+fn take_late(
+    draft: &mut Draft<'_>,
+    given: &[(&HeldOffer, i64)],
+    late: Option<&Lately>,
+) -> Result<Vec<Uncovered>, Refusal> {
+    let now = draft.now;
+    let parts = late.map_or(&[][..], |late| &late.parts);
+    let taken = shares(parts, given);
+    if let Some(late) = late.filter(|late| !late.parts.is_empty()) {
+        let exchange = exchange_of(&late.hold_id)?;
+        let day = draft.day(now);
+        let book = &draft.state.rare_mut().marketing.book;
+        let held = book.hold(&exchange, late.expires_at, late.parts.clone(), now).map_err(said)?;
+        draft.step(held);
+        let book = &draft.state.rare_mut().marketing.book;
+        let sold = book.capture(&exchange, &taken, day, now).map_err(said)?;
+        draft.step(sold);
+    }
+    let nothing = Marketing::default();
+    let marketing = draft.state.marketing().unwrap_or(&nothing);
+    let calendar = &draft.context.calendar;
+    let mut gone = Vec::new();
+    for (held, minor) in given {
+        let limits = &held.offer.limits;
+        let needs = promos_of(held);
+        let kept = |promo: &str| taken.iter().find(|(known, _)| **known == *promo).map(|(_, minor)| *minor);
+        let missing = needs.iter().any(|promo| kept(promo).is_none());
+        let money = if limits.budget_minor.is_some() {
+            needs.iter().filter_map(|promo| kept(promo)).min().unwrap_or(0).min(*minor)
+        } else {
+            *minor
+        };
+        let over = marketing.allows(&held.offer_id, limits, now, calendar).is_err();
+        if missing || over {
+            gone.push(Uncovered::offer(&held.offer_id, *minor));
+        } else if money < *minor {
+            gone.push(Uncovered::offer(&held.offer_id, minor - money));
+        }
+    }
+    Ok(gone)
+}
+
+/// The promos that an offer cannot do without whatever the hold says: its own where customers share a limit, the budget
+/// of its group.
+fn promos_of(held: &HeldOffer) -> Vec<String> {
+    let limits = &held.offer.limits;
+    let mut promos = Vec::new();
+    if limits.total.is_some() || (limits.budget_minor.is_some() && limits.budget_group.is_none()) {
+        promos.push(held.offer_id.to_string());
+    }
+    if limits.budget_minor.is_some()
+        && let Some(group) = &limits.budget_group
+    {
+        promos.push(budget_id(group.as_str()));
+    }
+    promos
+}
+
+/// What this decision took from promos, as its steps say.
+fn used_by(draft: &Draft<'_>) -> Vec<Used> {
+    let ends = draft.events.iter().filter_map(|event| match event {
+        Event::Book(crate::promo::book::BookEvent::Ended { used, .. }) => Some(used.clone()),
+        _ => None,
+    });
+    ends.flatten().collect()
+}
+
+/// Gives the uses of an order's sale back: it was cancelled, or returned in full. At most three times per offer in 30
+/// days; a use beyond stays taken.
+///
+/// # Errors
+/// `internal` where the journal does not hold the sale; `busy` where too much is owed to promos already.
+pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) -> Result<(), Refusal> {
+    let key = order.fingerprint();
+    let Some(sale) = draft.state.marketing().and_then(|marketing| marketing.sale(key)).copied() else {
+        return Ok(());
+    };
+    let SaleRecord { hold, used, .. } = draft.sale(&sale)?;
+    let from = Timestamp(at.0.saturating_sub(GIVE_BACK_DAYS * Timestamp::DAY));
+    let marketing = draft.state.marketing().cloned().unwrap_or_default();
+    let returned: Vec<HeldOffer> = hold
+        .held_offers()
+        .iter()
+        .filter(|held| marketing.returned_since(&held.offer_id, from) < GIVE_BACKS)
+        .cloned()
+        .collect();
+    let owner = draft.owner();
+    let exchange = give_back_id(&hold.hold_id).map_err(|rule| Refusal::new(Code::Internal, rule.to_string()))?;
+    for one in used.into_iter().filter(|used| returned.iter().any(|held| belongs(&used.promo, held))) {
+        let book = &draft.state.rare_mut().marketing.book;
+        let step = book.give_back(&exchange, one, &owner).map_err(said)?;
+        draft.step(step);
+    }
+    let less = counted(&returned, hold.at);
+    count(draft, Vec::new(), less);
+    let returned = returned.into_iter().map(|held| held.offer_id).collect();
+    draft.emit(Event::SaleEnded { key, returned, at });
+    Ok(())
+}
+
+/// What a return refunds in all, minor units, where its order had a captured hold with offers: what is kept is priced
+/// with the hold's own offers, and the rest of the money paid for the lines comes back. `None` where the lines' shares
+/// decide: no such hold, a refund that is named, the shop's fault, or nothing kept.
+///
+/// # Errors
+/// `internal` where the journal does not hold the sale.
+pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) -> Result<Option<i64>, Refusal> {
+    let sale = draft.state.marketing().and_then(|marketing| marketing.sale(record.order.fingerprint()));
+    let Some(sale) = sale.filter(|_| kept.refund_minor.is_none() && !kept.by_shop).copied() else { return Ok(None) };
+    let sale = draft.sale(&sale)?;
+    let nobody = Shopper::guest();
+    let basis = sale.hold.basis(&draft.context.calendar, &nobody);
+    let before = |id: &LineId| record.line(id).map_or(0, |i| record.lines[i].bought());
+    let after = |id: &LineId| {
+        let back: i64 = kept.lines.iter().filter(|line| line.line_id == *id).map(|line| line.quantity).sum();
+        record.line(id).map_or(0, |i| record.lines[i].bought() - record.lines[i].returned - back)
+    };
+    let (whole, left) = (keep(&basis, before)?, keep(&basis, after)?);
+    if left == 0 || whole == 0 {
+        return Ok(None);
+    }
+    // Points paid their part of the price; they are given back by their own rule.
+    let paid = (record.paid_minor - sale.quote.delivery_minor).max(0);
+    let refund = paid - mul_div_floor(paid, left.min(whole), whole) - record.refunded();
+    Ok(Some(refund.max(0)))
+}
+
+/// Joins and leaves segments.
+pub(super) fn change_segments(
+    draft: &mut Draft<'_>,
+    join: &[Word],
+    leave: &[Word],
+    by: &Actor,
+) -> Result<Reply, Refusal> {
+    let now: Vec<Word> = draft.state.marketing().map(|m| m.segments.clone()).unwrap_or_default();
+    let joined: Vec<Word> = join.iter().filter(|segment| !now.contains(segment)).cloned().collect();
+    let left: Vec<Word> = leave.iter().filter(|segment| now.contains(segment)).cloned().collect();
+    if now.len() + joined.len() - left.len() > MAX_SEGMENTS {
+        return Err(Refusal::new(Code::TooManyOpen, format!("a customer is in at most {MAX_SEGMENTS} segments")));
+    }
+    if !joined.is_empty() || !left.is_empty() {
+        draft.emit(Event::SegmentsChanged { joined, left, by: by.clone(), at: draft.now });
+    }
+    let segments = draft.state.marketing().map(|m| m.segments.clone()).unwrap_or_default();
+    Ok(Reply::Segments(segments))
+}
+
+/// A captured hold with offers, as its row keeps it.
+pub(super) struct SaleRecord {
+    hold: Hold,
+    quote: Quote,
+    used: Vec<Used>,
+}
+
+impl Draft<'_> {
+    /// A sale, read back from the journal row that it names.
+    fn sale(&self, sale: &Sale) -> Result<SaleRecord, Refusal> {
+        let in_row = |events: &[Event]| {
+            events.iter().rev().find_map(|event| match event {
+                Event::Sold { order, hold, quote, used, .. } if order.fingerprint() == sale.key => {
+                    Some(SaleRecord { hold: (**hold).clone(), quote: (**quote).clone(), used: used.clone() })
+                }
+                _ => None,
+            })
+        };
+        in_row(&self.events)
+            .or_else(|| self.recalled_row(sale.seq).and_then(in_row))
+            .ok_or_else(|| Refusal::new(Code::Internal, format!("row {} does not hold the order's sale", sale.seq)))
+    }
+}

@@ -1,0 +1,137 @@
+//! Wrong codes: who typed too many may try none for a while. In memory and bounded: a restart forgets, and where there
+//! is no room for a newcomer, nobody new is locked out.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use adal_domain::{ids::CustomerId, time::Timestamp};
+
+use super::Asked;
+
+/// Seconds in which wrong codes are counted together.
+const WINDOW_S: i64 = 600;
+/// Seconds that a lock lasts.
+const LOCKED_S: i64 = 900;
+/// Wrong codes in a window that lock a customer, an address, a terminal.
+const CUSTOMER: u32 = 10;
+const ADDRESS: u32 = 30;
+const TERMINAL: u32 = 60;
+/// Names kept in mind of each kind: those who erred lately. About 10 MB in all.
+const MOST: usize = 50_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    customers: Counted<CustomerId>,
+    addresses: Counted<IpAddr>,
+    terminals: Counted<Box<str>>,
+}
+
+impl Attempts {
+    /// Whether the shopper, its address or the terminal has typed too many wrong codes.
+    #[must_use]
+    pub fn is_locked(&self, asked: &Asked, now: Timestamp) -> bool {
+        let customer = asked.customer.as_ref().is_some_and(|id| self.customers.is_locked(id, now));
+        let address = asked.address.as_ref().is_some_and(|address| self.addresses.is_locked(address, now));
+        let terminal = asked.terminal.as_ref().is_some_and(|terminal| self.terminals.is_locked(terminal, now));
+        customer || address || terminal
+    }
+
+    /// Counts wrong codes of one cart.
+    pub fn wrong(&self, asked: &Asked, count: usize, now: Timestamp) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        metrics::counter!("adal_codes_wrong_total").increment(count.into());
+        let locked = [
+            asked.customer.clone().is_some_and(|id| self.customers.count(id, count, CUSTOMER, now)),
+            asked.address.is_some_and(|address| self.addresses.count(address, count, ADDRESS, now)),
+            asked.terminal.clone().is_some_and(|terminal| self.terminals.count(terminal, count, TERMINAL, now)),
+        ];
+        for (kind, _) in ["customer", "address", "terminal"].into_iter().zip(locked).filter(|(_, locked)| *locked) {
+            metrics::counter!("adal_codes_locked_total", "kind" => kind).increment(1);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Counted<K>(Mutex<HashMap<K, Wrong>>);
+
+impl<K> Default for Counted<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wrong {
+    count: u32,
+    since: Timestamp,
+    locked_until: Timestamp,
+}
+
+impl Wrong {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.locked_until <= now && now.micros_since(self.since) >= WINDOW_S * Timestamp::SECOND
+    }
+}
+
+impl<K: Hash + Eq> Counted<K> {
+    fn is_locked(&self, key: &K, now: Timestamp) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(key).is_some_and(|wrong| wrong.locked_until > now)
+    }
+
+    /// Counts; answers whether that locked.
+    fn count(&self, key: K, count: u32, limit: u32, now: Timestamp) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST && !known.contains_key(&key) {
+            known.retain(|_, wrong| !wrong.is_over(now));
+            if known.len() >= MOST {
+                return false;
+            }
+        }
+        let fresh = Wrong { count: 0, since: now, locked_until: Timestamp(0) };
+        let wrong = known.entry(key).or_insert(fresh);
+        if wrong.is_over(now) {
+            *wrong = fresh;
+        }
+        wrong.count = wrong.count.saturating_add(count);
+        if wrong.count < limit || wrong.locked_until > now {
+            return false;
+        }
+        *wrong = Wrong { count: 0, since: now, locked_until: now.plus_seconds(LOCKED_S) };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn ten_wrong_codes_in_ten_minutes_lock_for_fifteen_and_nobody_else() {
+        let counted = Counted::default();
+        for _ in 0..9 {
+            assert!(!counted.count("a", 1, CUSTOMER, at(0)));
+        }
+        assert!(!counted.is_locked(&"a", at(599)));
+        assert!(counted.count("a", 1, CUSTOMER, at(599)));
+        assert!(counted.is_locked(&"a", at(599 + 899)) && !counted.is_locked(&"b", at(599)));
+        assert!(!counted.is_locked(&"a", at(599 + 900)));
+    }
+
+    #[test]
+    fn what_was_wrong_longer_ago_is_forgotten() {
+        let counted = Counted::default();
+        assert!(!counted.count("a", 9, CUSTOMER, at(0)));
+        assert!(!counted.count("a", 9, CUSTOMER, at(600)));
+        assert!(counted.count("a", 1, CUSTOMER, at(601)));
+    }
+}

@@ -1,0 +1,242 @@
+//! Pricing a cart for a request: the catalogue in force, what the customer and the promos have published, and the codes
+//! typed. Writes nothing, and waits only for what does not live in memory.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use adal_actors::Published;
+use adal_domain::{
+    checkout::{self, Facts, Priced, Pricing, RejectedOffer},
+    customer::{
+        State,
+        marketing::{Marketing, is_counted},
+    },
+    entity::{EntityKey, EntityKind},
+    errors::{Code, Refusal},
+    ids::{ExchangeId, OfferId},
+    offers::{CompiledOffers, Limit, NormalCode, Reason, TypedCode, Use},
+    promo::Promo,
+    time::Timestamp,
+};
+
+use super::{
+    Asked,
+    reserve::{Marks, limit_of},
+};
+use crate::{
+    app::{App, GUEST, InForce},
+    http::problem::Problem,
+};
+
+/// Why a code was not looked at: too many wrong ones came before it.
+const CODES_LOCKED: &str = "codes_locked";
+
+/// How often a cart is evaluated again because a promo that it may use was not in memory.
+const ROUNDS: usize = 8;
+
+/// A cart, priced, and what it was priced with.
+pub struct PricedCart {
+    /// The quote and its offers.
+    pub priced: Priced,
+    /// The catalogue.
+    pub in_force: Arc<InForce>,
+    /// The print of the customer's facts.
+    pub facts: String,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+impl std::fmt::Debug for PricedCart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PricedCart").field("quote", &self.priced.quote).finish_non_exhaustive()
+    }
+}
+
+/// A trial: another time, other offers.
+#[derive(Default)]
+pub struct Trial {
+    /// The time to price at.
+    pub at: Option<Timestamp>,
+    /// The catalogue with drafts.
+    pub offers: Option<Arc<CompiledOffers>>,
+}
+
+/// The customer as a checkout needs it.
+struct Shopper {
+    facts: Facts,
+    print: String,
+    marketing: Marketing,
+    now: Timestamp,
+}
+
+async fn shopper(app: &App, asked: &Asked, at: Option<Timestamp>) -> Result<Shopper, Problem> {
+    let Some(id) = &asked.customer else {
+        let now = at.unwrap_or_else(|| app.now());
+        return Ok(facts_of(app, asked, &State::new(GUEST), GUEST, now));
+    };
+    let read = app.customers.read(id.as_str()).await?;
+    // The clock may stand before the last row (it was set back): a state is never read as of before itself.
+    let now = at.unwrap_or_else(|| app.now().max(read.at));
+    Ok(facts_of(app, asked, &read.state, id.as_str(), now))
+}
+
+fn facts_of(app: &App, asked: &Asked, state: &State, id: &str, now: Timestamp) -> Shopper {
+    let context = app.context(id);
+    let state = state.before_hold(&context, now, asked.scan_step);
+    let mut facts = state.quote_facts(&context, now);
+    let print = facts.print();
+    let used = asked.scan_step.filter(|step| state.is_step_used(*step)).map(|_| Code::QrUsed);
+    facts.standing.no_burn = facts.standing.no_burn.or(used).or(asked.no_burn);
+    let marketing = state.marketing().cloned().unwrap_or_default();
+    Shopper { facts, print, marketing, now }
+}
+
+/// Prices a cart. `without`: campaigns that ran out since the last look.
+///
+/// # Errors
+/// What the rules answer, or the store where a state cannot be read.
+pub async fn price(
+    app: &App,
+    asked: &Asked,
+    trial: &Trial,
+    without: &BTreeSet<OfferId>,
+) -> Result<Result<PricedCart, Refusal>, Problem> {
+    let in_force = app.policy.load_full();
+    let shopper = shopper(app, asked, trial.at).await?;
+    let codes = codes(app, asked, &in_force, shopper.now).await?;
+    let (locked, codes) = (codes.is_none(), codes.unwrap_or_default());
+    let offers = trial.offers.as_ref().unwrap_or(&in_force.offers);
+    let marks = Marks::of(&app.ring, asked);
+    let mut promos: HashMap<String, Arc<Published<Promo>>> = HashMap::new();
+    for _ in 0..ROUNDS {
+        let missing = RefCell::new(BTreeSet::new());
+        let uses = |one: &Use<'_>| {
+            allowed(app, &in_force, &shopper, &marks, &codes, without, one, |promo| {
+                let known = promos.get(promo).cloned().or_else(|| app.promos.peek(promo));
+                if known.is_none() {
+                    missing.borrow_mut().insert(promo.to_owned());
+                }
+                known
+            })
+        };
+        let mut priced = checkout::quote(&Pricing {
+            cart: &asked.cart,
+            facts: &shopper.facts,
+            policy: &in_force.policy,
+            calendar: &in_force.calendar,
+            revision: in_force.revision,
+            offers,
+            codes: &codes,
+            uses: &uses,
+            now: shopper.now,
+            explain: asked.explain,
+        });
+        let missing = missing.into_inner();
+        if missing.is_empty() {
+            let (facts, now) = (shopper.print, shopper.now);
+            if locked && let Ok(priced) = &mut priced {
+                lock(asked, priced);
+            }
+            count_wrong(app, asked, priced.as_ref().ok(), now);
+            return Ok(priced.map(|priced| PricedCart { priced, in_force, facts, now }));
+        }
+        for promo in missing {
+            let read = app.promos.read(&promo).await?;
+            promos.insert(promo, read);
+        }
+    }
+    Err(Problem::new(Code::Unavailable, "the cart's offers change faster than they can be read; repeat the request"))
+}
+
+/// Whether an offer's limits allow a use, as far as is published.
+#[expect(clippy::too_many_arguments, reason = "the surroundings of one closure")]
+fn allowed(
+    app: &App,
+    in_force: &InForce,
+    shopper: &Shopper,
+    marks: &Marks,
+    codes: &[TypedCode],
+    without: &BTreeSet<OfferId>,
+    one: &Use<'_>,
+    published: impl Fn(&str) -> Option<Arc<Published<Promo>>>,
+) -> Result<(), Reason> {
+    if without.contains(one.offer_id) {
+        return Err(Reason::LimitReached(Limit::Total));
+    }
+    if is_counted(&one.offer.limits) {
+        if shopper.facts.shopper.customer_id.is_none() {
+            return Err(Reason::CustomerRequired);
+        }
+        let allowed = shopper.marketing.allows(one.offer_id, &one.offer.limits, shopper.now, &in_force.calendar);
+        allowed.map_err(Reason::LimitReached)?;
+    }
+    let unique = codes
+        .iter()
+        .find(|code| Some(code.typed.as_str()) == one.code && code.offer.is_some())
+        .and_then(|code| NormalCode::new(&code.typed));
+    let time = (&in_force.calendar, shopper.now);
+    let Ok(hold) = ExchangeId::new("quote") else { return Ok(()) };
+    let owner = EntityKey::new(EntityKind::Guest, "quote");
+    let later = shopper.now.plus_seconds(in_force.policy.checkout.hold_ttl_s);
+    for mut need in marks.needs(one.offer_id, one.offer, unique.as_ref(), one.discount_minor, time) {
+        if need.promo.starts_with('~') {
+            need.minor += one.group_minor;
+        }
+        let Some(state) = published(&need.promo) else { continue };
+        let request = marks.request(&app.ring, &need, &hold, &owner, later, false);
+        if let Err(refusal) = state.state.would_reserve(&request, shopper.now) {
+            let unique = need.promo.contains('/') && !need.promo.starts_with('~');
+            return Err(match limit_of(&refusal) {
+                Some(_) if unique => Reason::CodeUsed,
+                Some(limit) => Reason::LimitReached(limit),
+                // It cannot be reserved now: the hold would say so, too.
+                None => Reason::LimitReached(Limit::Total),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The codes typed, unique ones with their offers; none for one who is locked out.
+async fn codes(
+    app: &App,
+    asked: &Asked,
+    in_force: &InForce,
+    now: Timestamp,
+) -> Result<Option<Vec<TypedCode>>, Problem> {
+    if asked.cart.codes.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    if app.attempts.is_locked(asked, now) {
+        return Ok(None);
+    }
+    let mut codes = Vec::with_capacity(asked.cart.codes.len());
+    for typed in &asked.cart.codes {
+        let shared = NormalCode::new(typed).is_some_and(|code| in_force.offers.promo_of(&code).is_some());
+        let offer = if shared { None } else { app.unique_code(typed).await? };
+        codes.push(TypedCode { typed: typed.clone(), offer });
+    }
+    Ok(Some(codes))
+}
+
+/// Says of every code that it was not looked at.
+fn lock(asked: &Asked, priced: &mut Priced) {
+    priced.quote.rejected.extend(asked.cart.codes.iter().map(|code| RejectedOffer {
+        offer_id: None,
+        code: Some(code.clone()),
+        reason: CODES_LOCKED.to_owned(),
+        condition: None,
+    }));
+}
+
+/// Counts codes that nobody knows.
+fn count_wrong(app: &App, asked: &Asked, priced: Option<&Priced>, now: Timestamp) {
+    let Some(priced) = priced else { return };
+    let wrong = priced.quote.rejected.iter().filter(|rejected| rejected.reason == Reason::CodeUnknown.as_str()).count();
+    if wrong > 0 {
+        app.attempts.wrong(asked, wrong, now);
+    }
+}
