@@ -38,6 +38,21 @@ fn pieces_of_a_line_that_does_not_divide_add_up_to_it() {
     assert_eq!(discounts(two_for_one, json!([odd, piece("b", 1, 3)])), [5, 1]);
 }
 
+/// Half a kilogram for 150 costs 300 a kilogram, three pieces for 100 a third of that each.
+#[test]
+fn the_unit_price_of_a_line_sent_with_a_total_is_exact() {
+    let line = |id: &str, quantity: i64, unit: &str| json!({"line_id": id, "sku": id, "quantity": quantity, "unit": unit, "line_total_minor": if unit == "gram" { 150 } else { 100 }});
+    let lines = json!([line("a", 500, "gram"), line("b", 3, "piece")]);
+    let between = |least: i64, most: i64| {
+        let selection = json!({"min_unit_price_minor": least, "max_unit_price_minor": most});
+        let percent = json!({"type": "percent", "permyriad": 10_000});
+        discounts(json!({"discount": percent, "selector": {"include": [selection]}}), lines.clone())
+    };
+    assert_eq!(between(300, 300), [150, 0]);
+    assert_eq!(between(33, 34), [0, 100]);
+    assert_eq!(between(34, 299), [0, 0]);
+}
+
 /// Two pieces in both selections: one is bought, one got; with one it is neither.
 #[test]
 fn a_piece_is_bought_or_got_never_both() {

@@ -31,7 +31,7 @@ fn words(from: &'static [&'static str]) -> BoxedStrategy<Value> {
 }
 
 fn line(most: i64) -> impl Strategy<Value = Value> {
-    let price = prop_oneof![0_i64..20, 0_i64..3000];
+    let price = prop_oneof![2 => select(&[0_i64, 1, 7, 100, 250, 1000][..]), 1 => 0_i64..3000];
     let quantity =
         prop_oneof![4 => (1..=most).prop_map(|q| (q, "piece")), 1 => (1_i64..3000).prop_map(|q| (q, "gram"))];
     (
@@ -127,7 +127,8 @@ fn discount() -> impl Strategy<Value = Value> {
                 ("buy", Some(json!(buy))), ("get", Some(json!(get))), ("permyriad", Some(json!(permyriad))),
                 ("choose", choose), ("max_times", times), ("buy_selector", buys),
             ])),
-        3 => (1_i64..5, 1_i64..3000, maybe(1_i64..3)).prop_map(move |(quantity, minor, times)| of("bundle_price", vec![
+        3 => (1_i64..5, prop_oneof![select(&[100_i64, 200, 500, 1000][..]), 1_i64..3000], maybe(1_i64..3))
+            .prop_map(move |(quantity, minor, times)| of("bundle_price", vec![
             ("quantity", Some(json!(quantity))), ("minor", Some(json!(minor))), ("max_times", times),
         ])),
         1 => (select(&["a", "b", "z"][..]), 1_i64..4).prop_map(move |(sku, quantity)| of("free_item", vec![
