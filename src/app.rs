@@ -38,6 +38,7 @@ use crate::{
     auth::{Auth, jwt::JwtError},
     checkout::attempts::Attempts,
     clock::Stopwatch,
+    codes::CodeMaker,
     config::Config,
     flags::ConfiguredFlags,
     http::{
@@ -97,6 +98,8 @@ pub struct App {
     pub barcodes: Cache<Barcode, CustomerId>,
     /// Whose an order is, as far as was asked, and the orders whose first events are on their way.
     pub owners: Owners,
+    /// Makes unique codes in the background.
+    pub code_maker: Arc<CodeMaker>,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -249,6 +252,7 @@ impl App {
             watch: Watch::default(),
             barcodes: Cache::new(BARCODES_CACHED),
             owners: Owners::default(),
+            code_maker: Arc::default(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),
             config: Arc::new(config),
@@ -288,7 +292,8 @@ impl App {
                 owners::settle(&app).await;
             }
         });
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits, orders]);
+        let codes = tokio::spawn(Arc::clone(&self.code_maker).run(Arc::downgrade(self)));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits, orders, codes]);
     }
 
     /// The time.

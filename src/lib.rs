@@ -8,6 +8,7 @@ pub mod auth;
 pub mod checkout;
 pub mod cli;
 pub mod clock;
+pub mod codes;
 pub mod config;
 pub mod demo;
 pub mod flags;

@@ -53,6 +53,7 @@ const WITHOUT_KEY: [&str; 3] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checko
         routes::catalogue::apply,
         routes::offers::promos::list, routes::offers::promos::read, routes::offers::promos::put,
         routes::offers::promos::delete, routes::offers::promos::usage, routes::offers::promos::history,
+        routes::codes::generate, routes::codes::export, routes::codes::job, routes::codes::cancel,
         routes::offers::campaigns::list, routes::offers::campaigns::read, routes::offers::campaigns::put,
         routes::offers::campaigns::delete, routes::offers::campaigns::usage, routes::offers::campaigns::history,
         healthz, readyz

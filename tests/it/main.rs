@@ -12,6 +12,7 @@ mod bad_input;
 mod card;
 mod catalogue;
 mod checkout;
+mod codes;
 mod demo;
 mod full_disk;
 mod golden;

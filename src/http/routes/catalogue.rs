@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Answered, path_id, policy, stored};
+use super::{Answered, codes, path_id, policy, stored};
 use crate::{
     app::App,
     http::{
@@ -290,6 +290,11 @@ pub async fn apply(
         return Err(Problem::new(Code::InvalidField, detail).with_max(i64::try_from(MAX_CHANGES).unwrap_or(i64::MAX)));
     }
     let changes = changes.iter().enumerate().map(|(i, one)| typed(i, one)).collect::<Result<Vec<_>, _>>()?;
+    for change in &changes {
+        if let Change::PutOffer { offer, .. } = change {
+            codes::refuse_unique(&app, offer).await?;
+        }
+    }
     if dry_run {
         let mut state = app.catalogue.read(MAIN).await?.state.clone();
         if expected_revision.is_some_and(|expected| expected != state.revision) {

@@ -9,6 +9,7 @@ pub mod approvals;
 pub mod card;
 pub mod catalogue;
 pub mod checkout;
+pub mod codes;
 pub mod flags;
 pub mod offers;
 pub mod order_bodies;
@@ -99,6 +100,9 @@ routes! {
     "/v1/promos/{id}": get offers::promos::read, put offers::promos::put, delete offers::promos::delete;
     "/v1/promos/{id}/usage": get offers::promos::usage;
     "/v1/promos/{id}/history": get offers::promos::history;
+    "/v1/promos/{id}/codes": post codes::generate;
+    "/v1/promos/{id}/codes.csv": get codes::export;
+    "/v1/jobs/{id}": get codes::job, delete codes::cancel;
     "/v1/campaigns": get offers::campaigns::list;
     "/v1/campaigns/{id}": get offers::campaigns::read, put offers::campaigns::put, delete offers::campaigns::delete;
     "/v1/campaigns/{id}/usage": get offers::campaigns::usage;

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{
     Answered,
     catalogue::{self, Page, RevisionQuery},
-    if_match, path_id,
+    codes, if_match, path_id,
 };
 use crate::{
     app::App,
@@ -170,6 +170,7 @@ async fn put(
 ) -> Answered {
     let (id, expected) = (offer_id(id)?, if_match(request)?);
     let offer: Arc<Offer> = body::typed(&body.value)?;
+    codes::refuse_unique(app, &offer).await?;
     let warnings = warnings(&offer);
     let change = Change::PutOffer { kind, id, offer, expected };
     let (done, replayed) = catalogue::change(app, who, key, body.print, vec![change], None).await?;
