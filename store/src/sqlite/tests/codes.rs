@@ -126,3 +126,51 @@ async fn an_old_file_is_migrated_beside_nobody_and_left_alone_beside_its_server(
     let store = folder.open();
     store.begin(job("j1", "a", 10)).await.unwrap();
 }
+
+/// `cargo test --release -p adal-store -- --ignored --nocapture measure_a_million`: how long a million codes take while
+/// rows are appended at a steady pace, and how long those wait meanwhile and without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures, half a minute"]
+async fn measure_a_million_codes_beside_appends() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let alone = waits(&store, "alone", 500).await;
+    store.begin(job("j1", "a", 1_000_000)).await.unwrap();
+    let making = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let started = tokio::time::Instant::now();
+            let mut done = 0;
+            while done < 1_000_000 {
+                let stretch = codes::stretch(7, done, 1_000_000);
+                let mut batch: Vec<NormalCode> = (0..500_u64)
+                    .map(|n| codes::code("", stretch, (done + n).wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap().1)
+                    .collect();
+                batch.sort_unstable();
+                done = store.add("j1", batch).await.unwrap().unwrap().done;
+            }
+            started.elapsed()
+        }
+    });
+    let beside = waits(&store, "beside", 500).await;
+    let took = making.await.unwrap();
+    let bytes = std::fs::metadata(folder.path("store.db")).unwrap().len();
+    println!("1,000,000 codes in {took:?}, {bytes} bytes of file");
+    for (name, mut all) in [("alone", alone), ("beside codes", beside)] {
+        all.sort();
+        println!("an append {name}: p50 {:?}, p99 {:?}, longest {:?}", all[250], all[495], all[499]);
+    }
+}
+
+/// How long each of so many appends took, ten milliseconds apart.
+async fn waits(store: &SqliteStore, name: &str, count: u64) -> Vec<Duration> {
+    let entity = customer(name);
+    let mut all = Vec::new();
+    for seq in 1..=count {
+        let started = tokio::time::Instant::now();
+        store.append(append(&entity, row(seq))).await.unwrap();
+        all.push(started.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    all
+}
