@@ -6,9 +6,12 @@ use crate::{
     checkout::Channel,
     errors::{Code, Refusal},
     ids::{OfferId, ShopId, Word},
-    offers::document::{Locale, Period, PeriodLimit, Status, Weekday, Window},
+    offers::{
+        Offer, OfferKind, Shopper, check_shopper,
+        document::{Locale, Period, PeriodLimit, Status, Weekday, Window},
+    },
     policy::Tier,
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 
 /// Values of any list.
@@ -166,15 +169,11 @@ pub struct Audience {
 pub type Frequency = PeriodLimit;
 
 /// Who asks for banners, and where.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Viewer<'a> {
-    /// Tier, where the customer is known.
-    pub tier: Option<Tier>,
-    /// Segments.
-    pub segments: &'a [Word],
-    /// Trust, where the customer is known.
-    pub trust: Option<i64>,
-    /// Through what.
+    /// Who: what the engine knows of a shopper.
+    pub shopper: &'a Shopper,
+    /// Through what; `None`: not said, which meets no condition on it.
     pub channel: Option<Channel>,
     /// In which shop.
     pub shop: Option<&'a ShopId>,
@@ -185,23 +184,60 @@ pub struct Viewer<'a> {
 }
 
 impl Banner {
-    /// Whether it is to be shown at `now` as far as its own document says: offer and frequency are looked at elsewhere.
+    /// Whether it is to be shown at `now` as far as its own document says: its offer (see [`is_open_to`]) and its
+    /// frequency are looked at elsewhere.
     #[must_use]
     pub fn is_for(&self, viewer: &Viewer<'_>, now: Timestamp) -> bool {
-        let one_of = |list: &Option<Vec<Word>>, word: Option<&Word>| {
-            list.as_ref().is_none_or(|list| word.is_some_and(|word| list.contains(word)))
-        };
         let Audience { tiers, segments, min_trust, channels, shops } = &self.audience;
-        self.status == Status::Active
-            && self.starts_at.is_none_or(|starts| now >= starts)
-            && self.ends_at.is_none_or(|ends| now < ends)
-            && self.windows.as_ref().is_none_or(|all| all.iter().any(|window| holds(window, viewer.clock)))
-            && one_of(&self.categories, viewer.category)
-            && tiers.as_ref().is_none_or(|tiers| viewer.tier.is_some_and(|tier| tiers.contains(&tier)))
-            && segments.as_ref().is_none_or(|wanted| viewer.segments.iter().any(|segment| wanted.contains(segment)))
-            && min_trust.is_none_or(|least| viewer.trust.is_some_and(|trust| trust >= least))
-            && channels.as_ref().is_none_or(|all| viewer.channel.is_some_and(|channel| all.contains(&channel)))
-            && shops.as_ref().is_none_or(|shops| viewer.shop.is_some_and(|shop| shops.contains(shop)))
+        let shopper = viewer.shopper;
+        is_in_force(self.status, self.starts_at, self.ends_at, now)
+            && is_within(self.windows.as_deref(), viewer.clock)
+            && is_one_of(self.categories.as_deref(), viewer.category)
+            && is_one_of(channels.as_deref(), viewer.channel.as_ref())
+            && is_one_of(shops.as_deref(), viewer.shop)
+            && is_one_of(tiers.as_deref(), shopper.tier.as_ref())
+            && segments.as_ref().is_none_or(|wanted| shopper.segments.iter().any(|segment| wanted.contains(segment)))
+            && min_trust.is_none_or(|least| shopper.trust.is_some_and(|trust| trust >= least))
+    }
+}
+
+/// Whether the engine would grant an offer to somebody at `now`, by all of its conditions that look at no cart: nobody is
+/// shown what no cart of theirs could have. Its limits are the promo's own state.
+#[must_use]
+pub fn is_open_to(kind: OfferKind, offer: &Offer, viewer: &Viewer<'_>, now: Timestamp) -> bool {
+    let conditions = &offer.conditions;
+    let is_on = match kind {
+        OfferKind::Promo => viewer.shopper.promos,
+        OfferKind::Campaign => viewer.shopper.campaigns,
+    };
+    is_on
+        && is_in_force(offer.status, offer.starts_at, offer.ends_at, now)
+        && is_within(conditions.windows.as_deref(), viewer.clock)
+        // Where the viewer is not in a shop yet, or has not said through what it will buy, it may still be the right one.
+        && viewer.channel.is_none_or(|channel| is_one_of(conditions.channels.as_deref(), Some(&channel)))
+        && viewer.shop.is_none_or(|shop| is_one_of(conditions.shops.as_deref(), Some(shop)))
+        && check_shopper(conditions, viewer.shopper).is_ok()
+}
+
+fn is_in_force(status: Status, starts_at: Option<Timestamp>, ends_at: Option<Timestamp>, now: Timestamp) -> bool {
+    status == Status::Active && starts_at.is_none_or(|starts| now >= starts) && ends_at.is_none_or(|ends| now < ends)
+}
+
+fn is_one_of<T: PartialEq>(list: Option<&[T]>, value: Option<&T>) -> bool {
+    list.is_none_or(|list| value.is_some_and(|value| list.contains(value)))
+}
+
+fn is_within(windows: Option<&[Window]>, clock: (u8, u16)) -> bool {
+    windows.is_none_or(|all| all.iter().any(|window| holds(window, clock)))
+}
+
+/// The first day of the period in which `day` lies: what a frequency counts by.
+#[must_use]
+pub fn period_start(period: Period, day: Day) -> Day {
+    match period {
+        Period::Day => day,
+        Period::Week => day.plus(-i32::from(day.weekday())),
+        Period::Month => day.first_of_month(),
     }
 }
 
@@ -322,14 +358,4 @@ pub fn warnings(banner: &Banner) -> Vec<String> {
     .filter(|(_, is_empty)| *is_empty)
     .map(|(field, _)| format!("{field}: is empty, so that the banner is shown to nobody"))
     .collect()
-}
-
-/// Days that a period lasts at most: how long servings are remembered.
-#[must_use]
-pub const fn longest_days(period: Period) -> i32 {
-    match period {
-        Period::Day => 1,
-        Period::Week => 7,
-        Period::Month => 31,
-    }
 }

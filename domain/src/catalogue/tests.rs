@@ -294,20 +294,26 @@ fn a_banner_that_contradicts_itself_is_refused_and_named() {
 
 #[test]
 fn a_banner_is_for_whom_its_document_says() {
-    use super::banner::Viewer;
-    use crate::{checkout::Channel, ids::Word, policy::Tier};
+    use super::banner::{Viewer, is_open_to};
+    use crate::{
+        checkout::Channel,
+        ids::{CustomerId, Word},
+        offers::Shopper,
+        policy::Tier,
+    };
     let segments = [Word::new("students").unwrap()];
     let category = Word::new("dairy").unwrap();
-    let known = Viewer {
+    let member = Shopper {
+        customer_id: Some(CustomerId::new("c1").unwrap()),
         tier: Some(Tier::Gold),
-        segments: &segments,
+        segments: segments.to_vec(),
         trust: Some(60),
-        channel: Some(Channel::App),
-        shop: None,
-        category: Some(&category),
-        clock: (0, 15 * 60),
+        ..Shopper::guest()
     };
-    let nobody = Viewer { clock: (0, 15 * 60), ..Viewer::default() };
+    let guest = Shopper::guest();
+    let clock = (0, 15 * 60);
+    let known = Viewer { shopper: &member, channel: Some(Channel::App), shop: None, category: Some(&category), clock };
+    let nobody = Viewer { shopper: &guest, channel: None, shop: None, category: None, clock };
     let now = Timestamp::parse("2026-11-23T09:00:00Z").unwrap();
     for (extra, to_known, to_nobody) in [
         (json!({}), true, true),
@@ -327,5 +333,32 @@ fn a_banner_is_for_whom_its_document_says() {
     ] {
         let banner = document(&extra);
         assert_eq!((banner.is_for(&known, now), banner.is_for(&nobody, now)), (to_known, to_nobody), "{extra}");
+    }
+    // And its offer: to whom the engine would grant one.
+    let granted = |viewer: &Viewer<'_>, extra: Value| is_open_to(OfferKind::Campaign, &offer(&extra), viewer, now);
+    for (extra, to_known, to_nobody) in [
+        (json!({}), true, true),
+        (json!({"conditions": {"tiers": ["gold"]}}), true, false),
+        (json!({"conditions": {"first_order": true}}), true, false),
+        (json!({"conditions": {"channels": ["pos"]}}), false, true),
+        (json!({"conditions": {"shops": ["s1"]}}), true, true),
+        (json!({"conditions": {"windows": [{"from": "10:00", "to": "11:00"}]}}), false, false),
+        (json!({"status": "ended"}), false, false),
+        (json!({"starts_at": "2026-11-23T09:00:01Z"}), false, false),
+    ] {
+        assert_eq!((granted(&known, extra.clone()), granted(&nobody, extra.clone())), (to_known, to_nobody), "{extra}");
+    }
+    let switched_off = Shopper { campaigns: false, ..member.clone() };
+    assert!(!granted(&Viewer { shopper: &switched_off, ..known.clone() }, json!({})));
+}
+
+#[test]
+fn frequencies_count_by_the_calendar() {
+    use super::banner::period_start;
+    use crate::{offers::document::Period, time::Calendar};
+    let calendar = Calendar::new("Asia/Almaty").unwrap();
+    let day = calendar.day(Timestamp::parse("2026-11-26T12:00:00Z").unwrap());
+    for (period, first) in [(Period::Day, "2026-11-26"), (Period::Week, "2026-11-23"), (Period::Month, "2026-11-01")] {
+        assert_eq!(period_start(period, day).to_string(), first);
     }
 }

@@ -69,7 +69,7 @@ fn check_cart(conditions: &Conditions, cart: &Cart) -> Result<(), Reason> {
 }
 
 /// Whose cart it is. A guest has no tier, trust, age or order history.
-fn check_shopper(conditions: &Conditions, shopper: &Shopper) -> Result<(), Reason> {
+pub(crate) fn check_shopper(conditions: &Conditions, shopper: &Shopper) -> Result<(), Reason> {
     let at_least = |least: Option<i64>, value: Option<i64>| least.is_none_or(|least| value.is_some_and(|v| v >= least));
     let tier = |tiers: &Vec<_>| shopper.tier.is_some_and(|tier| tiers.contains(&tier));
     let segment = |wanted: &Vec<_>| shopper.segments.iter().any(|segment| wanted.contains(segment));

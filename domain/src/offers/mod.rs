@@ -27,6 +27,7 @@ mod validate;
 
 pub use code::NormalCode;
 pub use compile::CompiledOffers;
+pub(crate) use conditions::check_shopper;
 pub use document::{Offer, OfferKind};
 pub use evaluate::{Asked, Repriced, Reserved, evaluate, reprice, unlimited};
 pub use outcome::{Applied, Bonus, Condition, Limit, Offered, Reason, Rejected, Shopper, TypedCode, Use};
