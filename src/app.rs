@@ -37,6 +37,7 @@ use tokio::task::JoinHandle;
 use crate::{
     auth::{Auth, jwt::JwtError},
     checkout::attempts::Attempts,
+    banners::BannerCounter,
     clock::Stopwatch,
     codes::CodeMaker,
     config::Config,
@@ -100,6 +101,8 @@ pub struct App {
     pub owners: Owners,
     /// Makes unique codes in the background.
     pub code_maker: Arc<CodeMaker>,
+    /// Counts of banners on their way to the store, and how often each customer was served one.
+    pub banners: Arc<BannerCounter>,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -253,6 +256,7 @@ impl App {
             barcodes: Cache::new(BARCODES_CACHED),
             owners: Owners::default(),
             code_maker: Arc::default(),
+            banners: Arc::default(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::new(vec![tokio::spawn(timers.run(every))]),
             config: Arc::new(config),
@@ -292,8 +296,9 @@ impl App {
                 owners::settle(&app).await;
             }
         });
+        let banners = tokio::spawn(Arc::clone(&self.banners).run(Arc::downgrade(self)));
         let codes = tokio::spawn(Arc::clone(&self.code_maker).run(Arc::downgrade(self)));
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits, orders, codes]);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits, orders, codes, banners]);
     }
 
     /// The time.
@@ -372,6 +377,9 @@ impl App {
                     "not all entities ended in time; nothing acknowledged is lost"
                 );
             }
+        }
+        if let Err(error) = self.banners.flush(&self.store).await {
+            tracing::warn!(%error, "the last counts of banners are lost");
         }
         let store = self.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close());

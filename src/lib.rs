@@ -6,6 +6,7 @@
 pub mod app;
 pub mod auth;
 pub mod checkout;
+pub mod banners;
 pub mod cli;
 pub mod clock;
 pub mod codes;

@@ -28,8 +28,8 @@ use super::{
     routes::{self, Answered},
 };
 
-/// Changes whose body carries its own id, and POSTs that change nothing.
-const WITHOUT_KEY: [&str; 3] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checkout/quotes"];
+/// Changes whose body carries its own id, POSTs that change nothing, and counts on which nothing rests.
+const WITHOUT_KEY: [&str; 4] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checkout/quotes", "/v1/banners/{id}/events"];
 
 #[derive(OpenApi)]
 #[openapi(
@@ -53,6 +53,8 @@ const WITHOUT_KEY: [&str; 3] = ["/v1/orders/events", "/v1/pos/scan", "/v1/checko
         routes::catalogue::apply,
         routes::offers::promos::list, routes::offers::promos::read, routes::offers::promos::put,
         routes::offers::promos::delete, routes::offers::promos::usage, routes::offers::promos::history,
+        routes::banners::list, routes::banners::read, routes::banners::put, routes::banners::delete,
+        routes::banners::usage, routes::banners::history, routes::banners::event,
         routes::codes::generate, routes::codes::export, routes::codes::job, routes::codes::cancel,
         routes::offers::campaigns::list, routes::offers::campaigns::read, routes::offers::campaigns::put,
         routes::offers::campaigns::delete, routes::offers::campaigns::usage, routes::offers::campaigns::history,

@@ -9,6 +9,7 @@
 
 mod access;
 mod bad_input;
+mod banners;
 mod card;
 mod catalogue;
 mod checkout;

@@ -115,6 +115,13 @@ pub fn all() -> Vec<Route> {
         route("GET", "/v1/promos/{id}/codes.csv", &["admin"], NO, None),
         route("GET", "/v1/jobs/{id}", &["admin"], NO, None),
         route("DELETE", "/v1/jobs/{id}", &["admin"], NO, None),
+        route("GET", "/v1/banners", &["admin", "service"], OWN, None),
+        route("GET", "/v1/banners/{id}", &["admin"], NO, None),
+        route("PUT", "/v1/banners/{id}", &["admin"], NO, Some(banner())),
+        route("DELETE", "/v1/banners/{id}", &["admin"], NO, None),
+        route("GET", "/v1/banners/{id}/usage", &["admin"], NO, None),
+        route("GET", "/v1/banners/{id}/history", &["admin"], NO, None),
+        route("POST", "/v1/banners/{id}/events", &["service"], OWN, Some(json!({"type": "click"}))),
         route("GET", "/v1/campaigns", &["admin"], NO, None),
         route("GET", "/v1/campaigns/{id}", &["admin"], NO, None),
         route("PUT", "/v1/campaigns/{id}", &["admin"], NO, Some(offer())),
@@ -122,6 +129,11 @@ pub fn all() -> Vec<Route> {
         route("GET", "/v1/campaigns/{id}/usage", &["admin"], NO, None),
         route("GET", "/v1/campaigns/{id}/history", &["admin"], NO, None),
     ]
+}
+
+/// A banner's document, as short as it can be.
+pub fn banner() -> Value {
+    json!({"placement": "home", "texts": {"en": {"title": "Hello"}}})
 }
 
 /// An offer's document, as short as it can be.
@@ -144,6 +156,8 @@ impl Things {
         server.member("c1", 500);
         server.issue("c2");
         let hold = server.service().post("/v1/checkout/holds", &app_cart("c1", 100_000, 100)).ok(201).body;
+        // Shown to everybody, and nobody's own.
+        server.admin().put("/v1/banners/c1", &banner()).ok(200);
         let adjust = json!({"points": 3000, "reason": "a test"});
         let approval = server.admin().post("/v1/customers/c1/points/adjust", &adjust).ok(202).body;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -152,6 +166,9 @@ impl Things {
 
     /// A path with its parameters filled in.
     pub fn fill(&self, path: &str) -> String {
+        if path == "/v1/banners" {
+            return format!("{path}?placement=home&locale=en&customer_id=c1");
+        }
         let id = if path.starts_with("/v1/approvals") { self.approval.as_str() } else { "c1" };
         path.replace("{id}", id).replace("{hold_id}", &self.hold).replace("{flag}", "f").replace("{entry}", "e1")
     }

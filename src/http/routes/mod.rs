@@ -6,6 +6,7 @@
 //! ownership (403, or 404 for what is not the caller's), then the rules (404, 409, 422).
 
 pub mod approvals;
+pub mod banners;
 pub mod card;
 pub mod catalogue;
 pub mod checkout;
@@ -103,6 +104,11 @@ routes! {
     "/v1/promos/{id}/codes": post codes::generate;
     "/v1/promos/{id}/codes.csv": get codes::export;
     "/v1/jobs/{id}": get codes::job, delete codes::cancel;
+    "/v1/banners": get banners::list;
+    "/v1/banners/{id}": get banners::read, put banners::put, delete banners::delete;
+    "/v1/banners/{id}/usage": get banners::usage;
+    "/v1/banners/{id}/history": get banners::history;
+    "/v1/banners/{id}/events": post banners::event;
     "/v1/campaigns": get offers::campaigns::list;
     "/v1/campaigns/{id}": get offers::campaigns::read, put offers::campaigns::put, delete offers::campaigns::delete;
     "/v1/campaigns/{id}/usage": get offers::campaigns::usage;
