@@ -236,4 +236,11 @@ fn an_id_may_be_a_promos_and_a_campaigns() {
     let offered = case.run();
     assert_eq!(offered.discounts, [110]);
     assert!(offered.applied.iter().all(|applied| applied.offer_id == id("x")));
+    // Of two in a group that give the same, the promo: whatever their priorities.
+    let same = json!({"type": "amount", "minor": 100});
+    case.offers = vec![
+        offer("x", json!({"discount": same, "stacking": {"group": "g"}, "codes": ["X"]})),
+        offer("x", json!({"discount": same, "stacking": {"group": "g", "priority": 1}})),
+    ];
+    assert_eq!(case.run().applied[0].kind, OfferKind::Promo);
 }
