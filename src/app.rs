@@ -36,8 +36,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     auth::{Auth, jwt::JwtError},
-    checkout::attempts::Attempts,
     banners::BannerCounter,
+    checkout::attempts::Attempts,
     clock::Stopwatch,
     codes::CodeMaker,
     config::Config,

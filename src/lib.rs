@@ -5,8 +5,8 @@
 
 pub mod app;
 pub mod auth;
-pub mod checkout;
 pub mod banners;
+pub mod checkout;
 pub mod cli;
 pub mod clock;
 pub mod codes;

@@ -98,6 +98,8 @@ pub struct LoyaltyPolicy {
     pub tier_grace_days: i32,
     /// Days from activation to expiry of a lot.
     pub lot_days: i32,
+    /// Days until the bonus points of an offer (and of reviews) are active: the time in which goods may be returned.
+    pub bonus_days: i32,
     /// Days that an expired lot lives again when points are given back into it, once.
     pub revived_days: i32,
     /// Days ahead that a card's `expiring` lists.
@@ -121,6 +123,7 @@ impl Default for LoyaltyPolicy {
             tier_hold_days: 365,
             tier_grace_days: 30,
             lot_days: 365,
+            bonus_days: 14,
             revived_days: 30,
             expiring_days: 30,
             underweight_above_permyriad: 200,
@@ -327,6 +330,7 @@ impl Policy {
             ("loyalty.tier_hold_days", l.tier_hold_days),
             ("loyalty.tier_grace_days", l.tier_grace_days),
             ("loyalty.lot_days", l.lot_days),
+            ("loyalty.bonus_days", l.bonus_days),
             ("loyalty.revived_days", l.revived_days),
             ("loyalty.expiring_days", l.expiring_days),
             ("orders.remembered_days", self.orders.remembered_days),

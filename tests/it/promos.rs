@@ -316,3 +316,39 @@ fn a_segment_is_an_offers_audience_until_the_customer_leaves_it() {
     change(&json!({"remove": ["c1"]})).ok(200);
     assert_eq!(discount(), 0);
 }
+
+#[test]
+fn an_offers_points_are_quoted_pending_for_14_days_active_and_clawed_back_with_the_return() {
+    let server = Server::start();
+    server.issue("c1");
+    let multiplier =
+        json!({"name": "3x", "discount": {"type": "points_multiplier", "permyriad": 30_000}, "funded_by": "brand"});
+    put(&server, "/v1/campaigns/triple", &multiplier);
+    let mut cart = cart("c1", 0, &[]);
+    let lines = json!([{"line_id": "1", "sku": "a", "quantity": 2, "unit": "piece", "unit_price_minor": 5_000_000}]);
+    cart["lines"] = lines.clone();
+    let held = hold(&server, &cart).ok(201);
+    // Bronze: 1 % of 100,000 tenge is 1,000 points, three times as many with the offer.
+    assert_eq!((&held.body["points_to_earn"], &held.body["applied"][0]["points"]), (&json!(3_000), &json!(2_000)));
+    capture(&server, &id_of(&held), "o1").ok(200);
+    let at = server.clock.at(0);
+    let event = |kind: &str, extra: &Value| {
+        let base =
+            json!({"event_id": kind, "type": kind, "order_id": "o1", "customer_id": "c1", "shop_id": "s1", "at": at});
+        server.order(&with(base, extra)).ok(200);
+    };
+    event("placed", &json!({"lines": lines}));
+    event("completed", &json!({"paid_minor": 10_000_000}));
+    assert_eq!(server.card("c1")["pending"], 3_000);
+    server.clock.days(1);
+    assert_eq!((&server.card("c1")["balance"], &server.card("c1")["pending"]), (&json!(1_000), &json!(2_000)));
+    server.clock.days(13);
+    assert_eq!((&server.card("c1")["balance"], &server.card("c1")["pending"]), (&json!(3_000), &json!(0)));
+    let entry = &server.statement("c1")[0];
+    assert_eq!(
+        (&entry["points"], &entry["cause"], &entry["funded_by"]),
+        (&json!(2_000), &json!("offer_bonus"), &json!("brand"))
+    );
+    event("returned", &json!({"lines": [{"line_id": "1", "quantity": 1}]}));
+    assert_eq!(server.card("c1")["balance"], 1_500);
+}

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     answer::{AppliedOffer, HoldRef, LineOffer, Quote, QuoteLine, RejectedOffer, Uncovered},
     price::{Facts, Priced, Pricing, burn_cap, cashback, quote, restricted},
-    reprice::{Basis, HeldOffer, keep, reprice},
+    reprice::{Basis, HeldOffer, bonus, keep, reprice},
 };
 use crate::{
     errors::{Code, Refusal},

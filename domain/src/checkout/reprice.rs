@@ -14,7 +14,7 @@ use crate::{
     errors::{Code, Refusal},
     ids::{LineId, OfferId},
     line::{Line, check_lines},
-    offers::{self, Applied, Offer, OfferKind, Repriced, Reserved, Shopper},
+    offers::{self, Applied, Offer, OfferKind, Offered, Repriced, Reserved, Shopper, document::FundedBy},
     time::{Calendar, Timestamp},
 };
 
@@ -86,6 +86,13 @@ impl Basis<'_> {
 
     /// `points` is given the sum that points may pay a share of, minor units.
     fn price(&self, cart: &Cart, points: impl Fn(i64) -> Result<i64, Refusal>) -> Result<Quote, Refusal> {
+        let (subtotals, offered) = self.offered(cart)?;
+        let lines = Lines::new(&cart.lines, &subtotals, &offered, |line| self.restricted.contains(&line.line_id));
+        Ok(price(&lines, &offered, points(lines.eligible())?, self.standing.rate_permyriad))
+    }
+
+    /// What the offers do to a cart, and its lines' subtotals.
+    fn offered(&self, cart: &Cart) -> Result<(Vec<i64>, Offered), Refusal> {
         // No limit of today's policy: what was held is sold.
         let subtotals: Vec<i64> = check_lines(&cart.lines, usize::MAX)?.into_iter().map(|minor| minor.0).collect();
         let reserved: Vec<Reserved> = self
@@ -108,9 +115,30 @@ impl Basis<'_> {
             restricted: self.restricted,
             max_discount_permyriad: self.max_discount_permyriad,
         });
-        let lines = Lines::new(&cart.lines, &subtotals, &offered, |line| self.restricted.contains(&line.line_id));
-        Ok(price(&lines, &offered, points(lines.eligible())?, self.standing.rate_permyriad))
+        Ok((subtotals, offered))
     }
+}
+
+/// Points beyond plain cashback that the offers give for what was sold, each with who pays for it: `rate_permyriad` is the
+/// rate at which the order earns, `money` what was paid of each line by anything but points (0 for restricted goods),
+/// minor units.
+///
+/// # Errors
+/// As [`reprice`].
+pub fn bonus(
+    basis: &Basis<'_>,
+    lines: Option<&[LineQuantity]>,
+    rate_permyriad: u32,
+    money: impl Fn(&LineId) -> i64,
+) -> Result<Vec<(FundedBy, i64)>, Refusal> {
+    let cut = match lines {
+        Some(wanted) => cut(basis.cart, wanted)?,
+        None => basis.cart.clone(),
+    };
+    let (_, offered) = basis.offered(&cut)?;
+    let money: Vec<i64> = cut.lines.iter().map(|line| money(&line.line_id)).collect();
+    let given = offered.bonus(rate_permyriad, &money).by_offer;
+    Ok(offered.applied.iter().zip(given).map(|(applied, points)| (applied.offer.funded_by, points)).collect())
 }
 
 /// What a capture of fewer pieces or less weight costs: the hold's cart cut down to `lines` (those not named are not
@@ -120,11 +148,22 @@ impl Basis<'_> {
 /// `capture_too_large` where a line or more of a line is named than was held, `invalid_field`, `cart_empty`.
 pub fn reprice(basis: &Basis<'_>, held: &Quote, lines: Option<&[LineQuantity]>) -> Result<Quote, Refusal> {
     let Some(wanted) = lines else { return Ok(Quote { hold: None, ..held.clone() }) };
-    let mut cut = basis.cart.clone();
+    let cut = cut(basis.cart, wanted)?;
+    let points = |eligible| Ok(held.points_burned.min(burn_cap(eligible, basis.standing.burn_share_permyriad)));
+    let mut quote = basis.price(&cut, points)?;
+    quote.catalogue_revision = held.catalogue_revision;
+    quote.rejected.clone_from(&held.rejected);
+    quote.quote_id.clone_from(&held.quote_id);
+    Ok(quote)
+}
+
+/// The cart cut down to `wanted`.
+fn cut(cart: &Cart, wanted: &[LineQuantity]) -> Result<Cart, Refusal> {
+    let mut cut = cart.clone();
     cut.lines.clear();
     for (i, want) in wanted.iter().enumerate() {
         let too_large = |detail: String, max: i64| Refusal::new(Code::CaptureTooLarge, detail).with_max(max);
-        let Some(line) = basis.cart.lines.iter().find(|line| line.line_id == want.line_id) else {
+        let Some(line) = cart.lines.iter().find(|line| line.line_id == want.line_id) else {
             return Err(too_large(format!("lines[{i}].line_id: the hold has no line {}", want.line_id), 0));
         };
         if want.quantity < 1 {
@@ -139,12 +178,7 @@ pub fn reprice(basis: &Basis<'_>, held: &Quote, lines: Option<&[LineQuantity]>) 
     if cut.lines.is_empty() {
         return Err(Refusal::new(Code::CartEmpty, "lines: at least one is needed; release the hold to sell nothing"));
     }
-    let points = |eligible| Ok(held.points_burned.min(burn_cap(eligible, basis.standing.burn_share_permyriad)));
-    let mut quote = basis.price(&cut, points)?;
-    quote.catalogue_revision = held.catalogue_revision;
-    quote.rejected.clone_from(&held.rejected);
-    quote.quote_id.clone_from(&held.quote_id);
-    Ok(quote)
+    Ok(cut)
 }
 
 /// What is kept after a return would have cost, points and money together, without delivery, minor units: 0 where

@@ -148,9 +148,9 @@ fn ledger(state: &mut State, event: &Event) {
     match event {
         Event::Entry(entry) => ledger.enter(entry),
         Event::Pending(pending) => ledger.pending.push(pending.clone()),
-        Event::PendingEnded { order, points } => {
+        Event::PendingEnded { order, points, source } => {
             ledger.pending.change(
-                |pending| pending.order == *order,
+                |pending| pending.order == *order && pending.source == *source,
                 |pending| {
                     pending.points -= points;
                     pending.points > 0

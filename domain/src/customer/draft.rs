@@ -3,7 +3,7 @@
 
 use super::{
     Context, Event, State,
-    ledger::{Entry, LotPart},
+    ledger::{EarnedBy, Entry, LotPart},
     order::Record,
     read::{Band, Cause, SignalKind},
     tier::{AsOf, TierState, tier_at},
@@ -13,6 +13,7 @@ use crate::{
     entity::{Effect, EntityKey, EntityKind},
     errors::{Code, Refusal},
     ids::{Actor, EntryId, OrderKey, ShopId, uuid_v7},
+    offers::document::FundedBy,
     policy::Tier,
     promo::book::Step,
     time::{Day, Timestamp},
@@ -30,6 +31,8 @@ pub(super) struct Draft<'a> {
     pub events: Vec<Event>,
     /// What this decision owes promos.
     pub effects: Vec<Effect>,
+    /// Who pays for the points of the entry that is being written, where it is not the platform.
+    funded_by: Option<FundedBy>,
     recalled: &'a [(u64, Vec<Event>)],
 }
 
@@ -42,7 +45,17 @@ impl<'a> Draft<'a> {
         entropy: [u8; 16],
         recalled: &'a [(u64, Vec<Event>)],
     ) -> Self {
-        Self { state: state.clone(), context, now, seq, entropy, events: Vec::new(), effects: Vec::new(), recalled }
+        Self {
+            state: state.clone(),
+            context,
+            now,
+            seq,
+            entropy,
+            events: Vec::new(),
+            effects: Vec::new(),
+            funded_by: None,
+            recalled,
+        }
     }
 
     /// Decides an event: it happens in the draft at once.
@@ -103,6 +116,7 @@ impl<'a> Draft<'a> {
                 reason: why.map(|(reason, _)| reason.into()),
                 by: why.map(|(_, by)| by.clone()),
                 lots,
+                funded_by: self.funded_by,
             }));
         }
         entry
@@ -125,6 +139,17 @@ impl<'a> Draft<'a> {
             self.enter(at, -paid, Cause::DebtPayment, order, None, lot(-paid));
         }
         entry
+    }
+
+    /// Points of an order become active: cashback, or an offer's bonus at the expense of whoever funds it.
+    pub fn earn_by(&mut self, source: EarnedBy, at: Timestamp, points: i64, order: &OrderKey, expires: Day) {
+        let (cause, funded_by) = match source {
+            EarnedBy::Cashback => (Cause::Cashback, None),
+            EarnedBy::Offer(funded_by) => (Cause::OfferBonus, Some(funded_by)),
+        };
+        self.funded_by = funded_by;
+        self.earn(at, points, cause, Some(order), None, expires);
+        self.funded_by = None;
     }
 
     /// The day on which points that are active at once at `at` expire.

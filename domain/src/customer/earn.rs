@@ -5,10 +5,10 @@ use super::{
     Event, Reply, cards,
     draft::Draft,
     event::ReviewEnd,
-    ledger::{Pending, UnderReview},
-    order::{OpenOrder, Placed, Record, RecordLine},
+    ledger::{EarnedBy, Pending, UnderReview},
+    order::{Bonus, OpenOrder, Placed, Record, RecordLine},
     read::{Cause, SignalKind},
-    settle,
+    sales, settle,
     tier::AsOf,
     trust::scaled,
 };
@@ -38,6 +38,7 @@ pub(super) fn complete(
         record.cashback = cashback(record.money().1, record.rate_permyriad);
         record.expires = draft.day(decided).plus(1 + draft.context.policy.loyalty.lot_days);
         book_cashback(draft, &record, as_of, decided);
+        book_bonuses(draft, &mut record, decided);
         for i in 0..record.lines.len() {
             compensate(draft, &mut record, i, decided);
         }
@@ -74,6 +75,7 @@ fn record(draft: &Draft<'_>, open: &OpenOrder, placed: &Placed, at: Timestamp, p
         returns: Vec::new(),
         clawed_back: 0,
         lines,
+        bonuses: Vec::new(),
     }
 }
 
@@ -112,7 +114,8 @@ fn book_cashback(draft: &mut Draft<'_>, record: &Record, as_of: AsOf, decided: T
         return;
     }
     let activates = day.plus(1);
-    draft.emit(Event::Pending(Pending { order: order.clone(), points, activates, expires: record.expires }));
+    let (order_key, expires) = (order.clone(), record.expires);
+    draft.emit(Event::Pending(Pending { order: order_key, points, activates, expires, source: EarnedBy::Cashback }));
     draft.emit(Event::Counted { day, operations: 1, earned: points, burned: 0 });
     // The soft limit is half: said once, by the earning that passes it.
     if passes_half(operations, operations + 1, most_operations) {
@@ -122,6 +125,19 @@ fn book_cashback(draft: &mut Draft<'_>, record: &Record, as_of: AsOf, decided: T
     if passes_half(earned, earned + points, most_points) {
         let detail = format!("{} points earned on one day, the limit is {most_points}", earned + points);
         draft.signal(SignalKind::PointsEarned, decided, Some(&order.shop_id), Some(order), &detail);
+    }
+}
+
+/// What the offers of the order's captured hold give on top: active after the time in which it may be returned, and in no
+/// day's limits.
+fn book_bonuses(draft: &mut Draft<'_>, record: &mut Record, decided: Timestamp) {
+    let loyalty = &draft.context.policy.loyalty;
+    let activates = draft.day(decided).plus(loyalty.bonus_days);
+    let expires = activates.plus(loyalty.lot_days);
+    for (funded_by, points) in sales::bonuses(draft, record) {
+        let (order, source) = (record.order.clone(), EarnedBy::Offer(funded_by));
+        draft.emit(Event::Pending(Pending { order, points, activates, expires, source }));
+        record.bonuses.push(Bonus { funded_by, points, expires, clawed_back: 0 });
     }
 }
 

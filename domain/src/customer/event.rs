@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     command::CardChange,
     hold::{Hold, HoldEnd},
-    ledger::{Entry, LotPart, Pending, UnderReview},
+    ledger::{EarnedBy, Entry, LotPart, Pending, UnderReview},
     marketing::CountedUse,
     order::{KeptReturn, Placed, Record},
     read::{ApprovalView, HoldView, SignalKind, StatementEntry, TrustChange},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     card::Barcode,
-    checkout::Quote,
+    checkout::{LineQuantity, Quote},
     ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, LineId, OfferId, OrderKey, ShopId, Word},
     order_event::CancelledBy,
     promo::{Used, book::BookEvent},
@@ -60,6 +60,9 @@ pub enum Event {
         order: OrderKey,
         /// Points that leave: all of it at activation, less at a return.
         points: i64,
+        /// What they are.
+        #[serde(default, skip_serializing_if = "EarnedBy::is_cashback")]
+        source: EarnedBy,
     },
     /// An earning passed a limit and waits for support.
     UnderReview(UnderReview),
@@ -158,6 +161,9 @@ pub enum Event {
         hold: Box<Hold>,
         /// What was sold, of the hold's lines.
         quote: Box<Quote>,
+        /// How much of the hold's lines, where it was less than all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<Vec<LineQuantity>>,
         /// What was taken from promos.
         used: Vec<Used>,
     },
@@ -367,7 +373,7 @@ impl Event {
             cause: entry.cause,
             shop_id: entry.order.as_ref().map(|order| order.shop_id.clone()),
             order_id: entry.order.as_ref().map(|order| order.order_id.clone()),
-            funded_by: "platform".to_owned(),
+            funded_by: entry.funded_by.unwrap_or_default().as_str().to_owned(),
             reason: entry.reason.as_deref().map(str::to_owned),
         })
     }

@@ -228,7 +228,7 @@ pub(super) fn capture(
     let points: i64 = spent.iter().map(|part| part.points).sum();
     let back = rest_of(&hold.parts, &spent);
     let end = HoldEnd::Captured { order_id: order_id.clone(), points, total_minor: sold.total_minor };
-    let gone = sales::sell(draft, &hold, &order, &sold, late)?;
+    let gone = sales::sell(draft, &hold, &order, (&sold, lines), late)?;
     settle::end_hold(draft, &hold, end, now, back);
     burn(draft, &order, &spent, hold.expired);
     let uncovered = uncovered(draft, &order, wanted - points, gone);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     ids::{Actor, EntryId, OrderKey},
+    offers::document::FundedBy,
     time::{Day, Timestamp},
 };
 
@@ -76,6 +77,28 @@ pub struct Pending {
     pub activates: Day,
     /// Expires at 00:00 of this day.
     pub expires: Day,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "EarnedBy::is_cashback")]
+    pub source: EarnedBy,
+}
+
+/// What points of an order are, and who pays for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarnedBy {
+    /// Cashback: the platform pays.
+    #[default]
+    Cashback,
+    /// The bonus of an offer, which says who pays.
+    Offer(FundedBy),
+}
+
+impl EarnedBy {
+    /// Whether it is plain cashback.
+    #[must_use]
+    pub const fn is_cashback(&self) -> bool {
+        matches!(self, Self::Cashback)
+    }
 }
 
 impl Due for Pending {
@@ -123,6 +146,9 @@ pub struct Entry {
     pub by: Option<Actor>,
     /// What it does to the lots of available points.
     pub lots: Vec<LotPart>,
+    /// Who pays for the points, where it is not the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub funded_by: Option<FundedBy>,
 }
 
 /// Points burned for an order, and the lots that they came from.

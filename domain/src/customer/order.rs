@@ -8,6 +8,7 @@ use crate::{
     checkout::LineQuantity,
     ids::{LineId, OrderKey},
     line::Unit,
+    offers::document::FundedBy,
     order_event::ChargedBy,
     time::{Day, Timestamp},
 };
@@ -159,6 +160,22 @@ pub struct Record {
     pub clawed_back: i64,
     /// The lines, by line_id.
     pub lines: Vec<RecordLine>,
+    /// Points of the offers that it was sold with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bonuses: Vec<Bonus>,
+}
+
+/// Points that offers gave for an order, together for whoever pays for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bonus {
+    /// Who pays.
+    pub funded_by: FundedBy,
+    /// Points given.
+    pub points: i64,
+    /// The day on which their lot expires.
+    pub expires: Day,
+    /// Of these, clawed back by returns so far.
+    pub clawed_back: i64,
 }
 
 impl Record {

@@ -71,6 +71,8 @@ pub struct Expiring {
 pub enum Cause {
     /// Cashback of an order became active.
     Cashback,
+    /// The bonus points of an offer became active.
+    OfferBonus,
     /// A weighed line was delivered short.
     UnderweightCompensation,
     /// By hand.
@@ -93,6 +95,7 @@ impl Cause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cashback => "cashback",
+            Self::OfferBonus => "offer_bonus",
             Self::UnderweightCompensation => "underweight_compensation",
             Self::Adjustment => "adjustment",
             Self::Burn => "burn",

@@ -5,7 +5,7 @@ use super::{
     Event,
     draft::Draft,
     earn,
-    ledger::LotPart,
+    ledger::{EarnedBy, LotPart, Pending},
     order::{KeptReturn, Record},
     read::Cause,
     sales,
@@ -46,7 +46,17 @@ pub(super) fn take_back(
     let due = record.cashback - kept_of(record.cashback, money_kept, money) - record.clawed_back;
     if due > 0 {
         record.clawed_back += due;
-        claw_back(draft, &record, due, at);
+        let left = due - claw_from_review_or_voided(draft, &record, due, at);
+        claw_back(draft, &order, EarnedBy::Cashback, record.expires, left, at);
+    }
+    for i in 0..record.bonuses.len() {
+        let bonus = &mut record.bonuses[i];
+        let due = bonus.points - kept_of(bonus.points, money_kept, money) - bonus.clawed_back;
+        if due > 0 {
+            bonus.clawed_back += due;
+            let (source, expires) = (EarnedBy::Offer(bonus.funded_by), bonus.expires);
+            claw_back(draft, &order, source, expires, due, at);
+        }
     }
     draft.emit(Event::OrderAmended { decided: at, record: Box::new(record) });
     draft.announce_trust(at, &format!("order {order} returned"));
@@ -178,31 +188,34 @@ fn living_lot(draft: &mut Draft<'_>, part: LotPart, today: Day) -> Option<(Day, 
     }
 }
 
-/// Takes cashback back: from review, from what support voided, from its own pending lot, from its own lot (what of it
-/// expired unspent counts), from the lots that expire soonest, and the rest as a debt.
-fn claw_back(draft: &mut Draft<'_>, record: &Record, points: i64, at: Timestamp) {
-    let order = &record.order;
+/// What of cashback was never given: it is under review, or support voided it.
+fn claw_from_review_or_voided(draft: &mut Draft<'_>, record: &Record, points: i64, at: Timestamp) -> i64 {
+    let reviewed = earn::claw_from_review(draft, &record.order, points, at);
+    reviewed + count_voided(draft, record, points - reviewed)
+}
+
+/// Takes points of an order back: from their own pending lot, from their own lot (what of it expired unspent counts),
+/// from the lots that expire soonest, and the rest as a debt.
+fn claw_back(draft: &mut Draft<'_>, order: &OrderKey, source: EarnedBy, expires: Day, points: i64, at: Timestamp) {
     let mut left = points;
-    left -= earn::claw_from_review(draft, order, left, at);
-    left -= count_voided(draft, record, left);
-    let pending = draft.state.ledger.pending.iter().find(|p| p.order == *order).map_or(0, |p| p.points).min(left);
+    let its_own = |pending: &&Pending| pending.order == *order && pending.source == source;
+    let pending = draft.state.ledger.pending.iter().find(its_own).map_or(0, |pending| pending.points).min(left);
     if pending > 0 {
-        draft.emit(Event::PendingEnded { order: order.clone(), points: pending });
+        draft.emit(Event::PendingEnded { order: order.clone(), points: pending, source });
         left -= pending;
     }
-    let own = draft.state.ledger.lot(record.expires, false).min(left);
+    let own = draft.state.ledger.lot(expires, false).min(left);
     let mut lots = Vec::new();
     if own > 0 {
-        lots.push(LotPart { expires: record.expires, revived: false, points: own });
+        lots.push(LotPart { expires: expires, revived: false, points: own });
         left -= own;
     }
-    let expired =
-        draft.state.ledger.expired.iter().find(|(day, _)| *day == record.expires).map_or(0, |(_, p)| *p).min(left);
+    let expired = draft.state.ledger.expired.iter().find(|(day, _)| *day == expires).map_or(0, |(_, p)| *p).min(left);
     if expired > 0 {
-        draft.emit(Event::ExpiredCounted { day: record.expires, points: expired });
+        draft.emit(Event::ExpiredCounted { day: expires, points: expired });
         left -= expired;
     }
-    lots.extend(draft.state.ledger.soonest(left, Some((record.expires, false))));
+    lots.extend(draft.state.ledger.soonest(left, Some((expires, false))));
     let taken: i64 = lots.iter().map(|part| part.points).sum();
     for part in &mut lots {
         part.points = -part.points;

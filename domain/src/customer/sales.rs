@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     amounts::mul_div_floor,
-    checkout::{Facts, HeldOffer, Quote, Uncovered, keep},
+    checkout::{Facts, HeldOffer, LineQuantity, Quote, Uncovered, bonus, keep},
     errors::{Code, Refusal},
     ids::{Actor, ExchangeId, HoldId, LineId, OfferId, OrderKey, Word},
-    offers::Shopper,
+    offers::{Shopper, document::FundedBy},
     promo::{
         Used,
         book::{BookError, Part},
@@ -144,7 +144,7 @@ pub(super) fn sell(
     draft: &mut Draft<'_>,
     hold: &Hold,
     order: &OrderKey,
-    sold: &Quote,
+    (sold, lines): (&Quote, Option<&[LineQuantity]>),
     late: Option<&Lately>,
 ) -> Result<Vec<Uncovered>, Refusal> {
     if hold.offers.is_none() {
@@ -170,7 +170,8 @@ pub(super) fn sell(
     let less = before.iter().filter(|one| !after.contains(one)).cloned().collect();
     count(draft, more, less);
     let (order, hold, quote) = (order.clone(), Box::new(hold.clone()), Box::new(sold.clone()));
-    draft.emit(Event::Sold { order, at: now, hold, quote, used });
+    let lines = lines.map(<[_]>::to_vec);
+    draft.emit(Event::Sold { order, at: now, hold, quote, lines, used });
     Ok(gone)
 }
 
@@ -340,6 +341,28 @@ pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) ->
     Ok(Some(refund.max(0)))
 }
 
+/// Points that the offers of an order's captured hold give for what was paid, by who pays for them. Nothing where there
+/// is no such hold, or its row cannot be read (which is said, and costs nobody the order).
+pub(super) fn bonuses(draft: &Draft<'_>, record: &Record) -> Vec<(FundedBy, i64)> {
+    let sale = draft.state.marketing().and_then(|marketing| marketing.sale(record.order.fingerprint()));
+    let Some(sale) = sale.and_then(|sale| draft.sale(sale).ok()) else { return Vec::new() };
+    let nobody = Shopper::guest();
+    let money = |id: &LineId| {
+        record.line(id).map_or(0, |i| if record.lines[i].line.restricted { 0 } else { record.lines[i].money_minor })
+    };
+    let basis = sale.hold.basis(&draft.context.calendar, &nobody);
+    let given = bonus(&basis, sale.lines.as_deref(), record.rate_permyriad, money).unwrap_or_default();
+    let mut by_funder: Vec<(FundedBy, i64)> = Vec::new();
+    for (funded_by, points) in given {
+        match by_funder.iter_mut().find(|(known, _)| *known == funded_by) {
+            Some(known) => known.1 = known.1.saturating_add(points),
+            None => by_funder.push((funded_by, points)),
+        }
+    }
+    by_funder.retain(|(_, points)| *points > 0);
+    by_funder
+}
+
 /// Joins and leaves segments.
 pub(super) fn change_segments(
     draft: &mut Draft<'_>,
@@ -364,6 +387,7 @@ pub(super) fn change_segments(
 pub(super) struct SaleRecord {
     hold: Hold,
     quote: Quote,
+    lines: Option<Vec<LineQuantity>>,
     used: Vec<Used>,
 }
 
@@ -372,8 +396,13 @@ impl Draft<'_> {
     fn sale(&self, sale: &Sale) -> Result<SaleRecord, Refusal> {
         let in_row = |events: &[Event]| {
             events.iter().rev().find_map(|event| match event {
-                Event::Sold { order, hold, quote, used, .. } if order.fingerprint() == sale.key => {
-                    Some(SaleRecord { hold: (**hold).clone(), quote: (**quote).clone(), used: used.clone() })
+                Event::Sold { order, hold, quote, lines, used, .. } if order.fingerprint() == sale.key => {
+                    Some(SaleRecord {
+                        hold: (**hold).clone(),
+                        quote: (**quote).clone(),
+                        lines: lines.clone(),
+                        used: used.clone(),
+                    })
                 }
                 _ => None,
             })

@@ -10,7 +10,7 @@ use super::{
     Context, Event, State,
     draft::Draft,
     hold::{Hold, HoldEnd},
-    ledger::LotPart,
+    ledger::{LotPart, Pending},
     read::{Cause, StatementEntry, TrustChange},
     sales,
     tier::{AsOf, TierBase},
@@ -120,8 +120,9 @@ fn expire(draft: &mut Draft<'_>, day: Day, at: Timestamp) {
 fn activate(draft: &mut Draft<'_>, day: Day, at: Timestamp) {
     let due: Vec<_> = draft.state.ledger.pending.iter().filter(|p| p.activates == day).cloned().collect();
     for pending in due {
-        draft.emit(Event::PendingEnded { order: pending.order.clone(), points: pending.points });
-        draft.earn(at, pending.points, Cause::Cashback, Some(&pending.order), None, pending.expires);
+        let Pending { order, points, expires, source, .. } = pending;
+        draft.emit(Event::PendingEnded { order: order.clone(), points, source });
+        draft.earn_by(source, at, points, &order, expires);
     }
 }
 

@@ -322,6 +322,7 @@ fn word(value: &impl serde::Serialize) -> String {
 const fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::Cashback => "cashback",
+        Cause::OfferBonus => "bonus",
         Cause::UnderweightCompensation => "compensation",
         Cause::Adjustment => "adjustment",
         Cause::Burn => "burn",
