@@ -57,11 +57,17 @@ macro_rules! routes {
         /// Adds the routes, and their description.
         pub fn configure(cfg: &mut ServiceConfig) {
             crate::http::openapi::configure(cfg);
-            $(cfg.service(
-                web::resource($path)
-                    $(.route(web::$method().to($handler)))+
-                    .default_service(web::to(|| std::future::ready(other_method(&[$(stringify!($method)),+])))),
-            );)+
+            // The router tries one path after the other, and one with a name in it by a regular expression: those
+            // without come first, which are what tills and checkouts call.
+            for with_names in [false, true] {
+                $(if $path.contains('{') == with_names {
+                    cfg.service(
+                        web::resource($path)
+                            $(.route(web::$method().to($handler)))+
+                            .default_service(web::to(|| std::future::ready(other_method(&[$(stringify!($method)),+])))),
+                    );
+                })+
+            }
         }
     };
 }
