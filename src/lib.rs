@@ -13,6 +13,7 @@ pub mod codes;
 pub mod config;
 pub mod demo;
 pub mod flags;
+pub mod folder;
 pub mod http;
 pub mod logging;
 pub mod metrics;

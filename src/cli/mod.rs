@@ -4,8 +4,11 @@
 //! done (with the reason and its causes), 2 wrong usage.
 
 mod backup;
+mod catalogue;
 mod check;
+mod codes;
 mod keys;
+mod remote;
 pub(crate) mod serve;
 mod views;
 
@@ -51,6 +54,12 @@ enum Command {
     /// Views: answers across customers, derived from the journal.
     #[command(subcommand)]
     Views(Views),
+    /// The catalogue as a folder of files, to be kept in git: on the store where no server runs, or through a server.
+    #[command(subcommand)]
+    Catalogue(catalogue::CatalogueCommands),
+    /// Unique codes of a promo, where no server runs.
+    #[command(subcommand)]
+    Codes(Codes),
     /// Check the store: its file, every row, and the invariants of every state that ever was. Exit 0 or 1.
     Check {
         /// Also check the indexes of the file; several times slower.
@@ -87,6 +96,12 @@ enum Keys {
         /// Its id, as `keys list` shows it.
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Codes {
+    /// Make unique codes; a running server makes them itself: POST /v1/promos/{id}/codes.
+    Generate(codes::Generate),
 }
 
 #[derive(Debug, Subcommand)]
@@ -139,6 +154,8 @@ impl Cli {
             Command::Keys(Keys::List) => keys::list(&config, self.json),
             Command::Keys(Keys::Revoke { id }) => keys::revoke(&config, &id, self.json),
             Command::Views(Views::Rebuild) => views::rebuild(&config, self.json),
+            Command::Catalogue(command) => catalogue::run(&config, &command, self.json),
+            Command::Codes(Codes::Generate(args)) => codes::generate(&config, &args, self.json),
             Command::Check { full } => check::run(&config, full, self.json),
             Command::Backup { file } => backup::run(&config, &file, self.json),
             Command::Config => print_config(&config, self.json),

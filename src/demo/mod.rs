@@ -4,6 +4,7 @@
 //! shop's systems would send, a little live traffic that ends by itself, and printed keys and commands. The identity
 //! service that signs customers' tokens is played by a key pair that is made at each start.
 
+mod catalogue;
 mod history;
 mod traffic;
 
@@ -70,6 +71,7 @@ pub(crate) fn run(mut config: Config, args: &DemoArgs) -> Done {
         let mut signals = Signals::new()?;
         let running = Running::start(config).await?;
         let keys = Keys::make(&running.app, &identity).await?;
+        catalogue::make(&running.app).await?;
         eprintln!("making the demo's history ...");
         history::make(&running.app).await?;
         print!("{}", guide(&running, &keys)?);
@@ -178,6 +180,11 @@ curl -s $ADAL/v1/customers/aigerim/card -H "Authorization: Bearer $TOKEN" | jq '
 curl -s "$ADAL/v1/customers/aigerim/points/statement?limit=5" -H "Authorization: Bearer $TOKEN" | jq
 curl -s $ADAL/v1/customers/aigerim/trust -H "Authorization: Bearer $SUPPORT" | jq
 curl -s $ADAL/v1/signals -H "Authorization: Bearer $SUPPORT" | jq
+
+# The catalogue: what WELCOME10 is, what it was used for, and what is shown to her in the app
+curl -s $ADAL/v1/promos/welcome -H "Authorization: Bearer $ADMIN" | jq
+curl -s $ADAL/v1/promos/welcome/usage -H "Authorization: Bearer $ADMIN" | jq
+curl -s "$ADAL/v1/banners?placement=home&locale=ru" -H "Authorization: Bearer $TOKEN" | jq
 
 # 5,000 points by hand take two people
 APPROVAL=$(curl -s -X POST $ADAL/v1/customers/aigerim/points/adjust -H "Authorization: Bearer $ADMIN" -H "Content-Type: application/json" -H "Idempotency-Key: adjust-$RANDOM" -d '{"points":5000,"reason":"a good customer"}' | tee /dev/stderr | jq -r .approval_id)

@@ -145,7 +145,8 @@ fn content_type(req: &HttpRequest) -> Result<Format, Problem> {
     }
 }
 
-fn tree(format: Format, bytes: &[u8]) -> Result<Value, Problem> {
+/// The tree that a body is.
+pub(crate) fn tree(format: Format, bytes: &[u8]) -> Result<Value, Problem> {
     let malformed = |text: String| Problem::new(Code::Malformed, format!("body: {text}"));
     match format {
         Format::Json => {

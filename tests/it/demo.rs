@@ -106,7 +106,9 @@ fn the_demo_starts_prints_commands_that_work_and_stops_when_told() {
     }
     let before = demo.caller("SERVICE").get("/v1/customers/aigerim/card").ok(200).body;
     let printed = paste(&demo, &dir);
-    let [issued, card, captured, taken, after, statement, trust, signals, approved] = &printed[..] else {
+    let [issued, card, captured, taken, after, statement, trust, signals, promo, usage, banners, approved] =
+        &printed[..]
+    else {
         panic!("{printed:#?}");
     };
     assert_eq!((&issued["customer_id"], &issued["status"]), (&json!("you"), &json!("active")));
@@ -120,6 +122,8 @@ fn the_demo_starts_prints_commands_that_work_and_stops_when_told() {
     assert!(earned > 0, "{after}");
     assert_eq!(statement["items"][0]["cause"], "burn", "{statement}");
     assert!(trust["score"].as_i64().unwrap() > 70 && signals["items"].is_array(), "{trust} {signals}");
+    assert_eq!((&promo["offer"]["codes"], &usage["taken"]), (&json!(["WELCOME10"]), &json!(0)), "{promo} {usage}");
+    assert_eq!(banners["items"][0]["offer_id"], "welcome", "{banners}");
     assert!(approved["balance"].as_i64().unwrap() >= 5000, "{approved}");
     demo.stop();
 }

@@ -12,6 +12,7 @@ mod bad_input;
 mod banners;
 mod card;
 mod catalogue;
+mod catalogue_cli;
 mod checkout;
 mod codes;
 mod demo;

@@ -79,7 +79,7 @@ pub async fn replace(
 }
 
 /// Refuses a policy that leaves a key out.
-pub(super) fn complete_policy(policy: &Policy, given: &Value) -> Result<(), Problem> {
+pub(crate) fn complete_policy(policy: &Policy, given: &Value) -> Result<(), Problem> {
     complete(&serde_json::to_value(policy).map_err(Problem::internal)?, given, "")
 }
 
