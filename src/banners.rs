@@ -13,7 +13,8 @@ use std::{
 
 use adal_actors::ports::{BannerCounts, Counts, StoreError};
 use adal_domain::{
-    catalogue::banner::{Frequency, period_start},
+    catalogue::banner::Frequency,
+    customer::marketing::first_day,
     ids::{BannerId, CustomerId},
     time::Day,
 };
@@ -98,7 +99,7 @@ impl BannerCounter {
 
     /// Takes one serving of what the frequency allows a customer; false where nothing is left of it in this period.
     pub fn may_serve(&self, banner: &BannerId, customer: &CustomerId, frequency: Frequency, today: Day) -> bool {
-        let since = period_start(frequency.period, today);
+        let since = first_day(frequency.period, today);
         let key = (banner.clone(), customer.clone());
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         let times = served.get(&key).filter(|served| served.since == since).map_or(0, |served| served.times);

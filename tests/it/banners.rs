@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, Server, bought},
+    harness::{Client, Server, app_cart, bought},
     routes::offer,
 };
 
@@ -71,6 +71,17 @@ fn a_banner_is_shown_to_its_audience_and_its_offers() {
     assert_eq!(shown(&server.service(), "&customer_id=new"), ["ending", "first"]);
     assert_eq!(shown(&server.customer("old"), ""), ["ending", "silver"]);
     assert_eq!(shown(&server.service(), ""), ["ending"], "to somebody unknown");
+    let mut once = offer();
+    once["limits"] = json!({"per_customer": 1, "total": 1});
+    server.admin().put("/v1/campaigns/once", &once).ok(200);
+    put(&server, "once", &json!({"offer": "once", "audience": {"channels": ["web"]}}));
+    let once = |id: &str| shown(&server.service(), &format!("&channel=web{id}")).contains(&"once".to_owned());
+    assert!(once("&customer_id=new") && once("&customer_id=old") && !once(""), "nobody known has no use of one's own");
+    let hold = server.service().post("/v1/checkout/holds", &app_cart("old", 100_000, 0)).ok(201).body;
+    assert!(!once("&customer_id=new"), "the only use is held by another");
+    let release = format!("/v1/checkout/holds/{}/release", hold["hold"]["hold_id"].as_str().unwrap());
+    server.service().post(&release, &json!({})).ok(200);
+    assert!(once("&customer_id=new"));
     server.clock.days(1);
     assert_eq!(shown(&server.customer("new"), "&customer_id=new"), ["first"]);
     server.customer("new").get("/v1/banners?placement=home&locale=en&customer_id=old").problem(404, "not_found");

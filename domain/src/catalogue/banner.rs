@@ -8,10 +8,10 @@ use crate::{
     ids::{OfferId, ShopId, Word},
     offers::{
         Offer, OfferKind, Shopper, check_shopper,
-        document::{Locale, Period, PeriodLimit, Status, Weekday, Window},
+        document::{Locale, PeriodLimit, Status, Weekday, Window},
     },
     policy::Tier,
-    time::{Day, Timestamp},
+    time::Timestamp,
 };
 
 /// Values of any list.
@@ -229,16 +229,6 @@ fn is_one_of<T: PartialEq>(list: Option<&[T]>, value: Option<&T>) -> bool {
 
 fn is_within(windows: Option<&[Window]>, clock: (u8, u16)) -> bool {
     windows.is_none_or(|all| all.iter().any(|window| holds(window, clock)))
-}
-
-/// The first day of the period in which `day` lies: what a frequency counts by.
-#[must_use]
-pub fn period_start(period: Period, day: Day) -> Day {
-    match period {
-        Period::Day => day,
-        Period::Week => day.plus(-i32::from(day.weekday())),
-        Period::Month => day.first_of_month(),
-    }
 }
 
 fn holds(window: &Window, (weekday, minute): (u8, u16)) -> bool {

@@ -351,14 +351,3 @@ fn a_banner_is_for_whom_its_document_says() {
     let switched_off = Shopper { campaigns: false, ..member.clone() };
     assert!(!granted(&Viewer { shopper: &switched_off, ..known.clone() }, json!({})));
 }
-
-#[test]
-fn frequencies_count_by_the_calendar() {
-    use super::banner::period_start;
-    use crate::{offers::document::Period, time::Calendar};
-    let calendar = Calendar::new("Asia/Almaty").unwrap();
-    let day = calendar.day(Timestamp::parse("2026-11-26T12:00:00Z").unwrap());
-    for (period, first) in [(Period::Day, "2026-11-26"), (Period::Week, "2026-11-23"), (Period::Month, "2026-11-01")] {
-        assert_eq!(period_start(period, day).to_string(), first);
-    }
-}

@@ -14,6 +14,10 @@ use adal_domain::{
         banner::{Placement, Viewer, is_open_to, warnings},
     },
     checkout::Channel,
+    customer::{
+        Context,
+        marketing::{Marketing, is_counted},
+    },
     errors::Code,
     ids::{BannerId, CustomerId, OfferId, ShopId, Word},
     offers::{Shopper, document::Locale},
@@ -225,7 +229,7 @@ async fn serve(
         _ => return Err(Problem::new(Code::InvalidField, format!("limit: must be 1 to {MOST_SERVED}"))),
     };
     let in_force = app.policy.load_full();
-    let (shopper, now) = shopper(app, customer).await?;
+    let Visitor { shopper, marketing, now } = visitor(app, customer).await?;
     let (day, minute) = in_force.calendar.clock(now);
     let viewer = Viewer {
         shopper: &shopper,
@@ -249,7 +253,7 @@ async fn serve(
         }
         let banner = &entry.banner;
         if let Some(offer) = &banner.offer
-            && !would_be_granted(app, &in_force, offer, &viewer, now).await?
+            && !would_be_granted(app, &in_force, offer, (&viewer, &marketing), now).await?
         {
             continue;
         }
@@ -272,39 +276,41 @@ async fn serve(
     Ok(reply(request, StatusCode::OK, &Served { items }, false))
 }
 
-/// Who asks, as the engine knows shoppers, and when.
-async fn shopper(app: &App, customer: Option<&CustomerId>) -> Result<(Shopper, Timestamp), Problem> {
-    let Some(id) = customer else { return Ok((Shopper::guest(), app.now())) };
-    let (read, now) = published(app, id).await?;
-    let context = app.context(id.as_str());
-    let card = read.state.card_view(&context, now);
-    let trust = read.state.trust_view(&context, now);
-    let age = card.as_ref().map(|card| now.micros_since(card.since).max(0) / Timestamp::DAY);
-    let completed = trust.as_ref().map_or(0, |trust| i64::try_from(trust.completed_orders).unwrap_or(i64::MAX));
-    let shopper = Shopper {
-        customer_id: Some(id.clone()),
-        tier: card.map(|card| card.tier),
-        trust: trust.map(|trust| trust.score),
-        completed_orders: completed,
-        account_age_days: age,
-        ..Shopper::guest()
-    };
-    Ok((shopper, now))
+/// Who asks, as checkouts know customers.
+struct Visitor {
+    shopper: Shopper,
+    marketing: Marketing,
+    now: Timestamp,
 }
 
-/// Whether the engine would grant an offer: by its conditions that look at no cart, and by what is left of it for all.
+async fn visitor(app: &App, customer: Option<&CustomerId>) -> Result<Visitor, Problem> {
+    let Some(id) = customer else {
+        let Context { promos, campaigns, .. } = app.context("");
+        let shopper = Shopper { promos, campaigns, ..Shopper::guest() };
+        return Ok(Visitor { shopper, marketing: Marketing::default(), now: app.now() });
+    };
+    let (read, now) = published(app, id).await?;
+    let shopper = read.state.shopper(&app.context(id.as_str()), now);
+    Ok(Visitor { shopper, marketing: read.state.marketing().cloned().unwrap_or_default(), now })
+}
+
+/// Whether the engine would grant an offer: by its conditions that look at no cart, and by what is left of it for this
+/// customer and for all. What a cart or an address decides is left to the checkout.
 async fn would_be_granted(
     app: &App,
     in_force: &InForce,
     id: &OfferId,
-    viewer: &Viewer<'_>,
+    (viewer, marketing): (&Viewer<'_>, &Marketing),
     now: Timestamp,
 ) -> Result<bool, Problem> {
     let Some(entry) = in_force.catalogue.offer(id) else { return Ok(false) };
-    if !is_open_to(entry.kind, &entry.offer, viewer, now) {
+    let limits = &entry.offer.limits;
+    if !is_open_to(entry.kind, &entry.offer, viewer, now)
+        || is_counted(limits) && viewer.shopper.customer_id.is_none()
+        || marketing.allows(id, limits, now, &in_force.calendar).is_err()
+    {
         return Ok(false);
     }
-    let limits = &entry.offer.limits;
     if limits.total.is_none() && limits.budget_minor.is_none() {
         return Ok(true);
     }
