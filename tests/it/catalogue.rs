@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Answer, Server, fresh_key},
+    harness::{Answer, Server, app_cart, fresh_key},
     routes::offer,
 };
 
@@ -215,11 +215,38 @@ fn a_large_document_is_taken_and_pages_are_bounded() {
 #[test]
 fn usage_counts_what_is_held_and_taken_and_what_is_left_of_the_budget() {
     let server = Server::start();
-    let limits = json!({"limits": {"budget_minor": 10_000, "budget_group": "spring"}});
+    let limits = json!({"limits": {"total": 9, "budget_minor": 10_000, "budget_group": "spring"}});
     put(&server, "/v1/campaigns/a", &limits).ok(200);
     put(&server, "/v1/promos/b", &json!({"limits": {"total": 5}})).ok(200);
     let unused = server.admin().get("/v1/campaigns/a/usage").ok(200).body;
-    assert_eq!(unused, json!({"taken": 0, "held": 0, "discount_minor": 0, "budget_left_minor": 10_000, "by_day": []}));
+    assert_eq!(
+        unused,
+        json!({"complete": true, "taken": 0, "held": 0, "discount_minor": 0, "budget_left_minor": 10_000, "by_day": []})
+    );
     assert!(server.admin().get("/v1/promos/b/usage").ok(200).body.get("budget_left_minor").is_none());
+    put(&server, "/v1/promos/c", &json!({})).ok(200);
+    assert_eq!(server.admin().get("/v1/promos/c/usage").ok(200).body["complete"], false, "nothing makes holds ask it");
     server.admin().get("/v1/promos/a/usage").problem(404, "not_found");
+    server.issue("c1");
+    let holds = "/v1/checkout/holds";
+    let hold = || server.service().post(holds, &app_cart("c1", 20_000, 0)).ok(201).body["hold"]["hold_id"].clone();
+    let (first, second) = (hold(), hold());
+    let usage = || server.admin().get("/v1/campaigns/a/usage").ok(200).body;
+    assert_eq!((&usage()["held"], &usage()["budget_left_minor"]), (&json!(2), &json!(6000)), "two tenths of 200 tenge");
+    let end = |hold: &Value, how: &str, body: Value| {
+        server.service().post(&format!("{holds}/{}/{how}", hold.as_str().unwrap()), &body).ok(200)
+    };
+    end(&first, "capture", json!({"order_id": "o1"}));
+    end(&second, "release", json!({}));
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    // What a hold owes its promos is delivered a moment after its answer.
+    while usage()["held"] != 0 && std::time::Instant::now() < patience {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let day = &server.clock.at(0)[..10];
+    assert_eq!(
+        usage(),
+        json!({"complete": true, "taken": 1, "held": 0, "discount_minor": 2000, "budget_left_minor": 8000,
+               "by_day": [{"day": day, "taken": 1, "discount_minor": 2000}]})
+    );
 }

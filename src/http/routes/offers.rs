@@ -99,6 +99,9 @@ pub struct Offers {
 /// How an offer was used.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsageView {
+    /// Whether every use is counted here: where `limits.total` or a budget of its own makes every hold ask the offer.
+    /// Else only those are that a unique code, a link key or a limit per address brought to it.
+    pub complete: bool,
     /// Uses of captured holds, less what came back.
     pub taken: u64,
     /// Uses of open holds.
@@ -193,20 +196,16 @@ async fn delete(
 async fn usage(request: &HttpRequest, app: &App, kind: OfferKind, id: &str) -> Answered {
     let id = offer_id(id)?;
     let published = app.catalogue.read(MAIN).await?;
-    let entry = published.state.offer(&id);
-    if entry.is_none_or(|entry| entry.kind != kind) {
-        return Err(absent(kind));
-    }
+    let entry = published.state.offer(&id).filter(|entry| entry.kind == kind).ok_or_else(|| absent(kind))?;
     let uses = app.promos.read(id.as_str()).await?;
-    let budget_left_minor = match entry.map(|entry| &entry.offer.limits) {
-        Some(limits) => match (limits.budget_minor, &limits.budget_group) {
-            (Some(budget), Some(group)) => {
-                Some(app.promos.read(&budget_id(group.as_str())).await?.state.budget_left(budget))
-            }
-            (Some(budget), None) => Some(uses.state.budget_left(budget)),
-            (None, _) => None,
-        },
-        None => None,
+    let limits = &entry.offer.limits;
+    let complete = limits.total.is_some() || limits.budget_minor.is_some() && limits.budget_group.is_none();
+    let budget_left_minor = match (limits.budget_minor, &limits.budget_group) {
+        (Some(budget), Some(group)) => {
+            Some(app.promos.read(&budget_id(group.as_str())).await?.state.budget_left(budget))
+        }
+        (Some(budget), None) => Some(uses.state.budget_left(budget)),
+        (None, _) => None,
     };
     let usage = uses.state.usage();
     let by_day = usage.by_day.iter().map(|of| DayView {
@@ -215,6 +214,7 @@ async fn usage(request: &HttpRequest, app: &App, kind: OfferKind, id: &str) -> A
         discount_minor: of.discount_minor,
     });
     let view = UsageView {
+        complete,
         taken: usage.taken,
         held: usage.held,
         discount_minor: usage.discount_minor,
