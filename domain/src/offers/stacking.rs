@@ -12,6 +12,7 @@ use crate::{
         basket::Basket,
         candidates::Candidate,
         discount::{Gift, Giving, Left},
+        document::OfferKind,
         outcome::{Reason, Use, multiplied},
     },
 };
@@ -38,7 +39,7 @@ pub(super) struct Round {
 }
 
 /// What is compared, the better the greater.
-type Worth<'a> = (i64, i64, Reverse<&'a OfferId>);
+type Worth<'a> = (i64, i64, Reverse<(&'a OfferId, OfferKind)>);
 
 impl<'a> Table<'a> {
     pub(super) fn round(&self, cap: i64) -> Round {
@@ -46,8 +47,10 @@ impl<'a> Table<'a> {
         Round { left, applied: Vec::new(), rejected: Vec::new(), budgets: HashMap::new() }
     }
 
-    fn id(&self, candidate: usize) -> &'a OfferId {
-        &self.candidates[candidate].compiled.id
+    /// A promo and a campaign may have one id.
+    fn id(&self, candidate: usize) -> (&'a OfferId, OfferKind) {
+        let compiled = self.candidates[candidate].compiled;
+        (&compiled.id, compiled.kind)
     }
 
     fn worth(&self, candidate: usize, gift: &Gift) -> Worth<'a> {

@@ -211,8 +211,8 @@ impl Played {
         (self.applied.iter().map(Given::minor).sum(), points)
     }
 
-    fn first(&self) -> Option<&OfferId> {
-        self.applied.iter().map(|given| &given.offer.as_ref().unwrap().0).min()
+    fn first(&self) -> Option<&(OfferId, OfferKind)> {
+        self.applied.iter().filter_map(|given| given.offer.as_ref()).min()
     }
 }
 
