@@ -228,8 +228,7 @@ fn parse(file: &str, text: &str) -> Result<Change, Fault> {
     let (id, format) = name.rsplit_once('.').ok_or_else(|| Fault::new(file, "must end in .toml or .json"))?;
     let value = match format {
         "toml" => {
-            let table: toml::Table =
-                toml::from_str(text).map_err(|error| Fault::new(file, error.to_string().trim()))?;
+            let table: toml::Table = toml::from_str(text).map_err(|error| not_toml(file, text, &error))?;
             plain(toml::Value::Table(table))
         }
         "json" => tree(Format::Json, text.as_bytes()).map_err(told)?,
@@ -379,7 +378,7 @@ mod tests {
             ("promos/b.toml", "codes[0]"),
             ("promos/c.toml", "codes[0]"),
             ("promos/d.toml", "colour: is not known"),
-            ("promos/e.toml", "line 1"),
+            ("promos/e.toml", "line 1: string values must be quoted"),
             ("promos/f.txt", ".toml or .json"),
             ("promos/g h.toml", "id"),
             ("promos/a.json", "promos/a.toml"),

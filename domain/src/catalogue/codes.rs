@@ -14,8 +14,8 @@ pub const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 pub const SIGNS: usize = 12;
 /// Random bits of each code.
 pub const RANDOM_BITS: u32 = 50;
-/// Stretches that the codes are spread over.
-pub const STRETCHES: u64 = 1 << (5 * SIGNS as u32 - RANDOM_BITS);
+/// Stretches that the codes are spread over: the other 10 bits.
+pub const STRETCHES: u64 = 1 << 10;
 /// Codes that one job makes at most.
 pub const MAX_COUNT: u64 = 1_000_000;
 /// The longest prefix, bytes.

@@ -1,7 +1,10 @@
 //! What the documents of the catalogue have in common: a change that is in force before it is answered, its history,
 //! earlier revisions, and lists of changes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use adal_actors::{CommandId, Request, row};
@@ -172,14 +175,14 @@ struct Journal(HashMap<u64, Vec<CatalogueEvent>>);
 
 impl Journal {
     async fn event(&mut self, app: &App, recorded: &Recorded) -> Result<CatalogueEvent, Problem> {
-        if !self.0.contains_key(&recorded.seq) {
+        if let Entry::Vacant(place) = self.0.entry(recorded.seq) {
             let key = EntityKey::new(EntityKind::Catalogue, MAIN);
             let rows = app.journal.rows(&key, recorded.seq, recorded.seq, 1, false).await?;
             let mut events = Vec::new();
             for stored in &rows {
                 events.extend(row::decode::<Catalogue>(stored)?.events().cloned());
             }
-            self.0.insert(recorded.seq, events);
+            place.insert(events);
         }
         let events = self.0.get(&recorded.seq).map_or(&[][..], Vec::as_slice);
         let missing = || Problem::internal(format!("row {} has no event {}", recorded.seq, recorded.index));

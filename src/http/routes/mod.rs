@@ -20,6 +20,7 @@ pub mod policy;
 pub mod pos;
 pub mod scanned;
 pub mod segments;
+pub mod shown;
 pub mod signals;
 pub mod state;
 pub mod trust;
