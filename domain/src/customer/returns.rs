@@ -207,7 +207,7 @@ fn claw_back(draft: &mut Draft<'_>, order: &OrderKey, source: EarnedBy, expires:
     let own = draft.state.ledger.lot(expires, false).min(left);
     let mut lots = Vec::new();
     if own > 0 {
-        lots.push(LotPart { expires: expires, revived: false, points: own });
+        lots.push(LotPart { expires, revived: false, points: own });
         left -= own;
     }
     let expired = draft.state.ledger.expired.iter().find(|(day, _)| *day == expires).map_or(0, |(_, p)| *p).min(left);
