@@ -9,6 +9,7 @@
 pub mod attempts;
 mod capture;
 mod hold;
+pub mod meters;
 mod price;
 mod reserve;
 

@@ -29,7 +29,8 @@ use utoipa::ToSchema;
 use super::{Answered, approvals::Nothing, path_id, pos, stored, unexpected};
 use crate::{
     app::App,
-    checkout::{self, Asked, Identity, Terms, Trial},
+    checkout::{self, Asked, Identity, Terms, Trial, meters},
+    clock::Stopwatch,
     http::{
         edge,
         extract::{Body, IdempotencyKey, MaybeBody, Principal, Role},
@@ -177,8 +178,10 @@ pub async fn quote(request: HttpRequest, who: Principal, app: Data<App>, body: B
     }
     let trial = trial(&app, &who, body.dry_run.as_ref())?;
     let asked = prepare(&app, &who, client(&request, &app), body).await?;
+    let watch = Stopwatch::start();
     let priced = checkout::price(&app, &asked, &trial, &BTreeSet::new()).await??;
     let mut quote = priced.priced.quote;
+    meters::quoted(&watch, &quote);
     if let Principal::Customer { .. } = who {
         uniform(&mut quote);
     }
@@ -213,6 +216,7 @@ pub async fn hold(
         None => EntityKey::new(EntityKind::Guest, &format!("~{:?}", CommandId::of(&who.scope(), &key.0))),
     };
     let told = checkout::hold(&app, &owner, identity(&who, &key, print), asked, terms).await;
+    meters::step("hold", &told);
     let told = told.map_err(|problem| for_caller(&who, problem))?;
     match told.reply {
         Reply::Held(mut quote) => {
@@ -244,9 +248,14 @@ pub async fn capture(
     let (owner, view) = find(&app, &who, &path).await?;
     let CaptureBody { order_id, lines } = body.value;
     let identity = identity(&who, &key, body.print);
-    let told = checkout::capture(&app, &owner, identity, (view.hold_id.clone(), order_id), lines).await?;
+    let told = checkout::capture(&app, &owner, identity, (view.hold_id.clone(), order_id), lines).await;
+    meters::step("capture", &told);
+    let told = told?;
     match told.reply {
         Reply::Captured { quote, uncovered, order_id, .. } => {
+            if !told.replayed {
+                meters::sold(&quote);
+            }
             let hold_id = view.hold_id.to_string();
             let answer = CaptureAnswer { quote: *quote, hold_id, order_id, state: HoldState::Captured, uncovered };
             Ok(reply(&request, StatusCode::OK, &answer, told.replayed))
@@ -273,7 +282,9 @@ pub async fn release(
 ) -> Answered {
     let (owner, view) = find(&app, &who, &path).await?;
     let command = Command::Release { hold_id: view.hold_id.clone() };
-    let told = checkout::tell(&app, &owner, identity(&who, &key, body.print), command).await?;
+    let told = checkout::tell(&app, &owner, identity(&who, &key, body.print), command).await;
+    meters::step("release", &told);
+    let told = told?;
     match told.reply {
         Reply::Released(mut released) => {
             released.customer_id = view.customer_id;
