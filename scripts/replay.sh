@@ -23,8 +23,9 @@ fi
 
 start_server "$binary" "$data"
 key="$(make_key "$binary" "$data" service)"
+admin_key="$(make_key "$binary" "$data" admin)"
 code=0
 # By variable: a key on the command line can be read by everybody on the machine.
-ADAL_KEY="$key" "$VENV/bin/python" load-tests/replay/replay.py --url "$SERVER_URL" "$@" || code=$?
+ADAL_KEY="$key" ADAL_ADMIN_KEY="$admin_key" "$VENV/bin/python" load-tests/replay/replay.py --url "$SERVER_URL" "$@" || code=$?
 stop_server
 exit "$code"
