@@ -103,7 +103,8 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Where the server is and with which key."""
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server's base URL")
     parser.add_argument("--key", default=os.environ.get("ADAL_KEY"), help="a service key (default: ADAL_KEY)")
-    parser.add_argument("--admin-key", default=os.environ.get("ADAL_ADMIN_KEY"), help="an admin key (default: ADAL_ADMIN_KEY)")
+    admin_key = os.environ.get("ADAL_ADMIN_KEY")
+    parser.add_argument("--admin-key", default=admin_key, help="an admin key (default: ADAL_ADMIN_KEY)")
     parser.add_argument("--connections", type=int, default=4, help="parallel connections (default 4)")
 
 

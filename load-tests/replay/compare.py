@@ -36,6 +36,7 @@ def differences(reading: Reading, year: Year, cancelled: Mapping[str, int]) -> l
     """What differs between a reading and the state expected at its instant; `cancelled`: orders that the trials of
     holds have cancelled, by customer, which trust counts in all."""
     state = year.state(int(reading.customer.removeprefix("h")), reading.instant)
+    ended = state.completed_orders + cancelled.get(reading.customer, 0)
     pairs = [
         ("card.balance", state.balance, reading.card.get("balance")),
         ("card.available", state.balance, reading.card.get("available")),
@@ -44,7 +45,7 @@ def differences(reading: Reading, year: Year, cancelled: Mapping[str, int]) -> l
         ("card.under_review", state.under_review, reading.card.get("under_review")),
         ("card.tier", state.tier, reading.card.get("tier")),
         ("trust.score", state.score, reading.trust.get("score")),
-        ("trust.total_orders", state.completed_orders + cancelled.get(reading.customer, 0), reading.trust.get("total_orders")),
+        ("trust.total_orders", ended, reading.trust.get("total_orders")),
         ("trust.completed_orders", state.completed_orders, reading.trust.get("completed_orders")),
     ]
     return [Difference(reading.customer, name, want, have) for name, want, have in pairs if want != have]

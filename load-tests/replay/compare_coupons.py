@@ -43,8 +43,10 @@ def catalogue_differences(admin: Client, coupons: Coupons) -> list[str]:
             offer["ends_at"],
             skus,
         )
-        if read != expected[name]:
-            differences.append(f"{name}: expected {str(expected[name])[:200]}, found {str(read)[:200]}")
+        if read[:-1] != expected[name][:-1]:
+            differences.append(f"{name}: expected {expected[name][:-1]}, found {read[:-1]}")
+        if odd := skus ^ expected[name][-1]:
+            differences.append(f"{name}: {len(odd):,} products are only here or only there, e.g. {min(odd)}")
     return differences
 
 
@@ -61,9 +63,11 @@ def quote_differences(name: str, expected: Priced | None, found: Tried | None) -
     return differences + [f"{name} {what}: expected {a}, found {b}" for what, a, b in pairs if a != b]
 
 
-def probe(admin: Client, coupons: Coupons, placed: dict[str, dict[str, Any]], applied: dict[Redeemed, str]) -> list[str]:
-    """One redemption of each campaign that applies, once more: by a household that was not mailed it, in the second
-    before the campaign, and in the one after it."""
+def probe(
+    admin: Client, coupons: Coupons, placed: dict[str, dict[str, Any]], applied: dict[Redeemed, str]
+) -> list[str]:
+    """One redemption of each campaign that applies, once more: in the seconds around the campaign's start and end, and
+    by a household that was not mailed it."""
     differences, tried = [], 0
     households = sorted({one.household for one in coupons.redeemed})
     first = {one.campaign: (one, order) for one, order in reversed(applied.items())}
@@ -72,7 +76,8 @@ def probe(admin: Client, coupons: Coupons, placed: dict[str, dict[str, Any]], ap
         starts, ends = coupons.window(campaign)
         stranger = next((h for h in households if (h, campaign) not in coupons.audience), None)
         asked = [("a second before", starts - timedelta(seconds=1), one.household), ("at its end", ends, one.household)]
-        asked += [("at its start", starts, one.household), ("a second before its end", ends - timedelta(seconds=1), one.household)]
+        last = ends - timedelta(seconds=1)
+        asked += [("at its start", starts, one.household), ("a second before its end", last, one.household)]
         if stranger is not None:
             asked.append(("by a household not mailed", coupons.at(basket), stranger))
         for what, at, household in asked:
@@ -101,7 +106,8 @@ def answered(coupons: Coupons, tries: Tries) -> dict[Redeemed, Verdict]:
     verdicts = {}
     for one in coupons.redeemed:
         orders = (f"b{basket.number}" for basket in coupons.baskets.get((one.household, one.day), []))
-        each = (tries.quotes[order].verdicts.get(f"{one.upc}-{one.campaign}") for order in orders if order in tries.quotes)
+        quotes = (tries.quotes[order] for order in orders if order in tries.quotes)
+        each = (quote.verdicts.get(f"{one.upc}-{one.campaign}") for quote in quotes)
         verdicts[one] = best([Verdict(*verdict) for verdict in each if verdict])
     return verdicts
 
@@ -112,7 +118,8 @@ def print_redemptions(coupons: Coupons, verdicts: dict[Redeemed, Verdict]) -> No
     from_seen = sum((one.campaign, one.upc) in coupons.seen for one in applied)
     minor = sum(verdicts[one].minor for one in applied)
     bought = sum((one.household, one.day) in coupons.baskets for one in verdicts)
-    print(f"redemptions: {len(verdicts):,}; {bought:,} have a basket of that day; {len(applied):,} apply: {minor / 100:,.2f} tenge")
+    print(f"redemptions: {len(verdicts):,}; {bought:,} have a basket of that day")
+    print(f"  {len(applied):,} apply: {minor / 100:,.2f} tenge")
     print(f"  {from_seen:,} of them with a discount seen, {len(applied) - from_seen:,} with 500 tenge")
     refused = Counter((v.reason, coupons.why(one, v.reason)) for one, v in verdicts.items() if not v.minor)
     for (reason, why), count in refused.most_common():

@@ -148,7 +148,7 @@ def read_campaigns(data: dict[str, pd.DataFrame], shift: timedelta, households: 
 
 
 def read_journey(options: Options, households: Iterable[int]) -> Journey:
-    """Reads campaigns, coupons and redemptions; values come from the whole year, also where few households are replayed."""
+    """Campaigns, coupons and redemptions; values come from the whole year, also where few households are replayed."""
     chosen = set(households)
     data = get_data(["campaigns", "campaign_descriptions", "coupons", "coupon_redemptions", "transactions"])
     days = shop_clock(data["transactions"]["transaction_timestamp"], options.clock).dt.normalize()

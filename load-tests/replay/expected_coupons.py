@@ -1,7 +1,7 @@
 """What every redemption of a coupon should come to: a second calculation, straight from the parquet files.
 
-Shares nothing with coupons.py but the data: reads by pyarrow, takes medians and windows anew, and prices a basket by the
-rules' own sentences: offers apply by id; an amount is shared out over the selected lines by largest remainder, weighed
+Shares nothing with coupons.py but the data: reads by pyarrow, takes medians and windows anew, and prices by the rules'
+own sentences: offers apply by id; an amount is shared out over the selected lines by largest remainder, weighed
 by what is left of each, ties by line_id, and is never more than what is left.
 """
 
@@ -91,7 +91,9 @@ class Coupons:
         """The first moment of a campaign, and the first that is no longer in it."""
         first, last = self.windows[campaign]
         starts, ends = first + self.shift, last + self.shift + timedelta(days=1)
-        return tuple(datetime(d.year, d.month, d.day, tzinfo=self.zone).astimezone(timezone.utc) for d in (starts, ends))
+        midnights = (datetime(day.year, day.month, day.day, tzinfo=self.zone) for day in (starts, ends))
+        starts_at, ends_at = (midnight.astimezone(timezone.utc) for midnight in midnights)
+        return starts_at, ends_at
 
     def price(self, basket: Basket, coupons: Iterable[tuple[int, int]], at: datetime | None, household: int) -> Priced:
         """The basket with these coupons (campaign, upc) in it. No `at`: the windows are not looked at."""
@@ -165,7 +167,7 @@ def read_products() -> dict[tuple[int, int], set[int]]:
 
 
 def read_days(clock: str, redeemed: Sequence[Redeemed]) -> tuple[dict, dict, date]:
-    """The baskets of days with a redemption, the coupon discounts on their lines (by product), and the year's last day."""
+    """The baskets of days with a redemption, the coupon discounts on their lines, and the year's last day."""
     wanted = {(one.household, one.day) for one in redeemed}
     households = {one.household for one in redeemed}
     baskets: dict[int, Basket] = {}
@@ -228,7 +230,7 @@ def read_coupons(policy: Policy, today: date, households: Iterable[int], clock: 
 
 
 def settle_redemptions(coupons: Coupons) -> tuple[dict[str, Priced], dict[Redeemed, Verdict]]:
-    """Each basket with all the coupons of its household's day, by order id; and what each redemption comes to at best."""
+    """Each basket with all coupons of its household's day, by order id; and what each redemption comes to at best."""
     priced: dict[str, Priced] = {}
     verdicts: dict[Redeemed, Verdict] = {}
     by_day = defaultdict(list)
@@ -249,7 +251,7 @@ def settle_redemptions(coupons: Coupons) -> tuple[dict[str, Priced], dict[Redeem
 def best(verdicts: Sequence[Verdict]) -> Verdict:
     """Of a redemption's baskets the one that counts: a discount before a reason, `no_effect` before no line at all."""
     order = {"": 0, "no_effect": 1}
-    found = min(verdicts, key=lambda verdict: order.get(verdict.reason, 2), default=Verdict(0, "no basket of that day"))
+    found = min(verdicts, key=lambda verdict: order.get(verdict.reason, 2), default=Verdict(0, "no cart"))
     return found
 
 

@@ -71,10 +71,11 @@ def load(service: Client, admin: Client, journey: Journey) -> None:
     members = load_segments(service, journey)
     requests = load_promos(admin, ((offer_id(*key), coupon.document()) for key, coupon in journey.coupons.items()))
     counts, coupons = journey.counts, len(journey.coupons)
+    products = counts["pairs"] - counts["pairs_listed_twice"]
     print(f"campaigns: {len(journey.campaigns)}, audiences of {members:,} households in all")
     print(
-        f"coupons: {coupons:,} promos in {requests} requests; {counts['pairs'] - counts['pairs_listed_twice']:,} products "
-        f"listed ({counts['pairs_listed_twice']:,} pairs stand twice), at most {counts['longest_list']:,} by one; "
+        f"coupons: {coupons:,} promos in {requests} requests; {products:,} products listed "
+        f"({counts['pairs_listed_twice']:,} pairs stand twice), at most {counts['longest_list']:,} by one; "
         f"{time.monotonic() - started:.1f} s"
     )
     print(f"  values: {counts['values_seen']:,} from discounts seen, {coupons - counts['values_seen']:,} of 500 tenge")
@@ -130,8 +131,8 @@ def redemption_carts(
 
 
 def try_redemptions(admin: Client, found: Sequence[tuple[dict[str, Any], list[str]]]) -> Tries:
-    """Quotes every basket with its day's coupons, twice: the same question must have the same answer, bit for bit; some a
-    third time with `explain`, for which the engine looks at every offer that there is."""
+    """Quotes every basket with its day's coupons, twice: the same question must have the same answer, bit for bit; some
+    a third time with `explain`, for which the engine looks at every offer that there is."""
     tries = Tries()
     bodies = [cart_body(placed, codes) | {"dry_run": {"at": placed["at"]}} for placed, codes in found]
     ids = []
@@ -149,7 +150,8 @@ def try_redemptions(admin: Client, found: Sequence[tuple[dict[str, Any], list[st
 
 def print_latency(tries: Tries, lines: int, offers: int) -> None:
     """What a quote took, seen by its one client."""
-    print(f"a quote of a real basket ({lines / max(1, len(tries.first)):.0f} lines) among {offers:,} offers, one client:")
+    mean = lines / max(1, len(tries.first))
+    print(f"a quote of a real basket ({mean:.0f} lines) among {offers:,} offers, one client:")
     for name, took in (("first time", tries.first), ("again", tries.again), ("with explain", tries.explained)):
         if took:
             ordered = sorted(took)

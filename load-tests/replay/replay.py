@@ -1,7 +1,7 @@
-"""A real grocer's year through a running server: convert, send, load its campaigns and coupons, try their redemptions at
+"""A real grocer's year through a running server: convert, send, load campaigns and coupons, try their redemptions at
 checkout, calculate a second time, compare.
 
-Exits 0 only where every event was taken, every quote, hold and usage is as expected, to the minor unit, and so are every
+Exits 0 only where every event was taken, every quote, hold and usage is as expected, to the minor unit, and every
 household's card and trust, to the point.
 """
 
