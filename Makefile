@@ -1,7 +1,7 @@
 # `make` lists what there is. ARGS="..." goes to the program behind a target.
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench replay replay-slice openapi clean
+.PHONY: help setup build demo test check bench replay replay-slice model openapi clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ replay: ## A real grocer's year through the server, compared with a second calcu
 
 replay-slice: ## The same for 20 households (part of `make test`)
 	@scripts/replay-slice.sh $(ARGS)
+
+model: ## The whole search of a hold over several promos (minutes); `make test` does a part of it
+	@cargo test --locked --release -p adal-domain --test model -- --include-ignored
 
 openapi: ## Write docs/reference/openapi.json and the other golden files anew
 	@ADAL_UPDATE=1 cargo test --locked -p adal --test it golden
