@@ -24,7 +24,7 @@ check: ## Format, documents, lints, licences and sources, rustdoc
 bench: ## The benchmarks, each against a limit measured in the same run
 	@scripts/bench.sh $(ARGS)
 
-replay: ## A real grocer's year through the server, compared with a second calculation
+replay: ## A real grocer's year and its coupons through the server, compared with a second calculation
 	@scripts/replay.sh $(ARGS)
 
 replay-slice: ## The same for 20 households (part of `make test`)
