@@ -2,16 +2,17 @@
 //! have: step 7 of the protocol.
 
 use adal_domain::{
-    checkout::LineQuantity,
+    checkout::{LineQuantity, reserve::Marks},
     customer::{Command, Lately, State, hold::Hold},
     entity::{EntityKey, EntityKind},
     errors::Code,
     ids::{ExchangeId, HoldId, OrderId},
+    time::Timestamp,
 };
 
 use super::{
-    Asked, Identity, LATE_S, Told, answered, ask, let_go, new_hold_id, recorded,
-    reserve::{Marks, NotKept, Prepared, reserve, together, unique_code},
+    Identity, LATE_S, Told, answered, ask, let_go, new_hold_id, recorded,
+    reserve::{NotKept, Prepared, needs_of, reserve},
 };
 use crate::{app::App, http::problem::Problem};
 
@@ -46,13 +47,14 @@ pub async fn capture(
         let command =
             Command::Capture { hold_id: hold_id.clone(), order_id: order_id.clone(), lines: lines.clone(), late };
         let told = ask(app, owner, Some(identity), command).await?;
-        if let Err((refusal, replayed)) = &told {
-            if let Some(prepared) = &prepared {
-                let_go(app, owner, prepared).await;
-            }
-            if refusal.code == Code::Busy && !replayed {
-                continue;
-            }
+        // Another copy of the request may have been answered meanwhile, without what this one prepared.
+        if let Some(prepared) = &prepared
+            && !matches!(&told, Ok(Told { replayed: false, .. }))
+        {
+            let_go(app, owner, prepared).await;
+        }
+        if matches!(&told, Err((refusal, false)) if refusal.code == Code::Busy) {
+            continue;
         }
         return answered(told);
     }
@@ -69,8 +71,9 @@ enum Late {
 }
 
 async fn prepare(app: &App, owner: &EntityKey, identity: Identity, hold_id: &HoldId) -> Result<Late, Problem> {
-    let now = app.now();
-    let Some(hold) = published(app, owner, hold_id).await? else { return Ok(Late::Not) };
+    let Some((hold, last)) = published(app, owner, hold_id).await? else { return Ok(Late::Not) };
+    // As its owner decides it: never before its last row.
+    let now = app.now().max(last);
     let over = hold.expired || hold.expires_at <= now;
     if !over || hold.held_offers().is_empty() {
         return Ok(Late::Not);
@@ -85,28 +88,11 @@ async fn prepare(app: &App, owner: &EntityKey, identity: Identity, hold_id: &Hol
         asked: Vec::new(),
         parts: Vec::new(),
     };
-    // The address and the link keys of the hold's own request are not kept: those limits have let it pass once.
-    let asked = Asked {
-        customer: hold.standing.customer_id.clone(),
-        cart: hold.cart.clone(),
-        scan_step: None,
-        no_burn: None,
-        address: None,
-        link_keys: Vec::new(),
-        terminal: None,
-        explain: false,
-    };
-    let marks = Marks::of(&app.ring, &asked);
-    let time = (&in_force.calendar, now);
-    let needs = hold
-        .held_offers()
-        .iter()
-        .flat_map(|held| {
-            marks.needs(&held.offer_id, &held.offer, unique_code(held).as_ref(), held.discount_minor, time)
-        })
-        .collect();
+    // The address of the hold's own request is not kept: that limit has let it pass once.
+    let link_keys = hold.offers.as_ref().map(|offers| offers.link_keys.clone()).unwrap_or_default();
+    let marks = Marks { ip: None, link_keys };
     let exchange = ExchangeId::new(prepared.hold_id.as_str()).map_err(Problem::internal)?;
-    for need in together(needs) {
+    for need in needs_of(&marks, hold.held_offers(), &in_force.calendar, now) {
         let request = marks.request(&app.ring, &need, &exchange, owner, prepared.expires_at, true);
         match reserve(app, &need, request, &mut prepared).await {
             // What is gone is gone: a printed sale is never refused.
@@ -120,12 +106,18 @@ async fn prepare(app: &App, owner: &EntityKey, identity: Identity, hold_id: &Hol
     Ok(Late::Prepared(prepared))
 }
 
-/// The hold as its owner has published it.
-async fn published(app: &App, owner: &EntityKey, hold_id: &HoldId) -> Result<Option<Hold>, Problem> {
-    let find = |state: &State| state.holds.iter().find(|hold| hold.hold_id == *hold_id).cloned();
+/// The hold as its owner has published it, and when that was decided.
+async fn published(app: &App, owner: &EntityKey, hold_id: &HoldId) -> Result<Option<(Hold, Timestamp)>, Problem> {
+    let find = |state: &State, at| Some((state.holds.iter().find(|hold| hold.hold_id == *hold_id)?.clone(), at));
     match owner.kind {
-        EntityKind::Guest => Ok(find(&app.guests.read(&owner.id).await?.state)),
-        EntityKind::Customer => Ok(find(&app.customers.read(&owner.id).await?.state)),
+        EntityKind::Guest => {
+            let read = app.guests.read(&owner.id).await?;
+            Ok(find(&read.state, read.at))
+        }
+        EntityKind::Customer => {
+            let read = app.customers.read(&owner.id).await?;
+            Ok(find(&read.state, read.at))
+        }
         EntityKind::Catalogue | EntityKind::Promo => Err(Problem::internal("only shoppers hold carts")),
     }
 }

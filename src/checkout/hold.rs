@@ -3,19 +3,23 @@
 use std::collections::BTreeSet;
 
 use adal_domain::{
-    checkout::{HeldOffer, RejectedOffer},
+    checkout::{
+        HeldOffer, RejectedOffer,
+        reserve::{Marks, Need},
+    },
     customer::{Command, HoldRequest, OfferedHold, check_ttl},
     entity::EntityKey,
     errors::{Code, Refusal},
     ids::{ExchangeId, OfferId},
-    offers::OfferKind,
+    offers::{OfferKind, Reason},
+    promo::is_code,
 };
 
 use super::{
     Asked, Identity, PricedCart, Told, answered, ask, let_go, new_hold_id,
     price::{Trial, price},
     recorded, refuse,
-    reserve::{Marks, Need, NotKept, Prepared, reserve, together, unique_code},
+    reserve::{NotKept, Prepared, marks, needs_of, reserve},
 };
 use crate::{app::App, http::problem::Problem};
 
@@ -109,7 +113,8 @@ async fn attempt(
         parts: Vec::new(),
     };
     let offers: Vec<HeldOffer> = priced.priced.applied.iter().map(HeldOffer::from).collect();
-    if let Some(failed) = keep(app, owner, asked, &priced, &offers, &mut prepared).await? {
+    let marks = marks(&app.ring, asked);
+    if let Some(failed) = keep(app, owner, &marks, &priced, &offers, &mut prepared).await? {
         return not_kept(app, owner, identity, &prepared, &offers, failed).await;
     }
     let hold = OfferedHold {
@@ -121,15 +126,17 @@ async fn attempt(
         offers,
         max_discount_permyriad: priced.in_force.policy.checkout.max_discount_permyriad,
         parts: prepared.parts.clone(),
+        link_keys: marks.link_keys,
     };
     let command = Command::Hold(HoldRequest { offered: Some(Box::new(hold)), ..request.clone() });
     // Where the outcome is not known the caller repeats; what is reserved is settled by the promos' questions.
     let told = ask(app, owner, Some(identity), command).await?;
-    if let Err((refusal, replayed)) = &told {
+    // Another copy of the request may have been answered meanwhile: with another hold than this.
+    if !matches!(&told, Ok(Told { replayed: false, .. })) {
         let_go(app, owner, &prepared).await;
-        if refusal.code == Code::Busy && !replayed {
-            return Ok(Attempt::Again);
-        }
+    }
+    if matches!(&told, Err((refusal, false)) if refusal.code == Code::Busy) {
+        return Ok(Attempt::Again);
     }
     Ok(Attempt::Done(answered(told)))
 }
@@ -156,21 +163,13 @@ fn not_applicable(rejected: &RejectedOffer) -> Refusal {
 async fn keep(
     app: &App,
     owner: &EntityKey,
-    asked: &Asked,
+    marks: &Marks,
     priced: &PricedCart,
     offers: &[HeldOffer],
     prepared: &mut Prepared,
 ) -> Result<Option<(Need, NotKept)>, Problem> {
-    let marks = Marks::of(&app.ring, asked);
-    let time = (&priced.in_force.calendar, priced.now);
-    let needs = offers
-        .iter()
-        .flat_map(|held| {
-            marks.needs(&held.offer_id, &held.offer, unique_code(held).as_ref(), held.discount_minor, time)
-        })
-        .collect();
     let exchange = ExchangeId::new(prepared.hold_id.as_str()).map_err(Problem::internal)?;
-    for need in together(needs) {
+    for need in needs_of(marks, offers, &priced.in_force.calendar, priced.now) {
         let request = marks.request(&app.ring, &need, &exchange, owner, prepared.expires_at, false);
         if let Err(failed) = reserve(app, &need, request, prepared).await {
             return Ok(Some((need, failed)));
@@ -200,7 +199,7 @@ async fn not_kept(
         let_go(app, owner, prepared).await;
         return Ok(Attempt::Without(need.offer));
     }
-    let reason = adal_domain::offers::Reason::LimitReached(limit);
+    let reason = if is_code(&need.promo) { Reason::CodeUsed } else { Reason::LimitReached(limit) };
     let rejected = RejectedOffer {
         offer_id: Some(need.offer.to_string()),
         code: held.and_then(|held| held.code.clone()),

@@ -9,7 +9,7 @@ use std::{
 
 use adal_actors::Published;
 use adal_domain::{
-    checkout::{self, Facts, Priced, Pricing, RejectedOffer},
+    checkout::{self, Facts, Priced, Pricing, RejectedOffer, reserve::Marks},
     customer::{
         State,
         marketing::{Marketing, is_counted},
@@ -18,13 +18,13 @@ use adal_domain::{
     errors::{Code, Refusal},
     ids::{ExchangeId, OfferId},
     offers::{CompiledOffers, Limit, NormalCode, Reason, TypedCode, Use},
-    promo::Promo,
+    promo::{Promo, is_budget, is_code},
     time::Timestamp,
 };
 
 use super::{
     Asked,
-    reserve::{Marks, limit_of},
+    reserve::{code_hash, limit_of, marks},
 };
 use crate::{
     app::{App, GUEST, InForce},
@@ -109,7 +109,7 @@ pub async fn price(
     let codes = codes(app, asked, &in_force, shopper.now).await?;
     let (locked, codes) = (codes.is_none(), codes.unwrap_or_default());
     let offers = trial.offers.as_ref().unwrap_or(&in_force.offers);
-    let marks = Marks::of(&app.ring, asked);
+    let marks = marks(&app.ring, asked);
     let mut promos: HashMap<String, Arc<Published<Promo>>> = HashMap::new();
     for _ in 0..ROUNDS {
         let missing = RefCell::new(BTreeSet::new());
@@ -176,19 +176,20 @@ fn allowed(
     let unique = codes
         .iter()
         .find(|code| Some(code.typed.as_str()) == one.code && code.offer.is_some())
-        .and_then(|code| NormalCode::new(&code.typed));
+        .and_then(|code| NormalCode::new(&code.typed))
+        .map(|code| code_hash(&code));
     let time = (&in_force.calendar, shopper.now);
     let Ok(hold) = ExchangeId::new("quote") else { return Ok(()) };
     let owner = EntityKey::new(EntityKind::Guest, "quote");
     let later = shopper.now.plus_seconds(in_force.policy.checkout.hold_ttl_s);
-    for mut need in marks.needs(one.offer_id, one.offer, unique.as_ref(), one.discount_minor, time) {
-        if need.promo.starts_with('~') {
+    for mut need in marks.needs(one.offer_id, one.offer, unique, one.discount_minor, time) {
+        if is_budget(&need.promo) {
             need.minor += one.group_minor;
         }
         let Some(state) = published(&need.promo) else { continue };
         let request = marks.request(&app.ring, &need, &hold, &owner, later, false);
         if let Err(refusal) = state.state.would_reserve(&request, shopper.now) {
-            let unique = need.promo.contains('/') && !need.promo.starts_with('~');
+            let unique = is_code(&need.promo);
             return Err(match limit_of(&refusal) {
                 Some(_) if unique => Reason::CodeUsed,
                 Some(limit) => Reason::LimitReached(limit),

@@ -69,6 +69,7 @@ pub(super) async fn stored<S: Scenario>(world: &Rc<RefCell<World<S>>>, now: Time
     let asked: Vec<_> = states::<S::Asked>(&store).await.into_iter().map(|(_, fold)| fold.head).collect();
     let owed: Vec<_> = states::<S::Owed>(&store).await.into_iter().map(|(_, fold)| fold.head).collect();
     let world = world.borrow();
+    world.scenario.audit(&world.store);
     let accepted = world.acknowledged.iter().filter(|one| one.answer.outcome.is_ok());
     let accepted: Vec<_> = accepted.map(|one| one.intent.request.command.clone()).collect();
     world.scenario.verify(&asked, &owed, &accepted, now);
@@ -142,6 +143,10 @@ async fn effects_once<S: Scenario>(store: &MemoryStore) {
     let mut applied: Vec<(EntityKey, Origin)> = Vec::new();
     gather::<S::Asked>(store, &mut owed, &mut applied);
     gather::<S::Owed>(store, &mut owed, &mut applied);
+    // What keeps no marks takes effects as often as they come, without harm: its own rules say how.
+    let marked =
+        |kind| (kind == S::Asked::KIND && S::Asked::KEEPS_MARKS) || (kind == S::Owed::KIND && S::Owed::KEEPS_MARKS);
+    owed.retain(|(target, _)| marked(target.kind));
     let mut last: HashMap<(EntityKey, EntityKey), (u64, u32)> = HashMap::new();
     for (target, origin) in &applied {
         let place = (origin.seq, origin.index);

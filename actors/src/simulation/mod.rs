@@ -13,16 +13,18 @@
 mod check;
 mod customers;
 pub(crate) mod ledger;
+mod promos;
 mod scenario;
 mod world;
 
 use adal_domain::{entity::Entity, time::Timestamp};
 use rand::rngs::StdRng;
 
-use crate::{ask::Published, row::Outcome};
+use self::world::Process;
+use crate::{ask::Published, row::Outcome, testing::MemoryStore};
 
 /// What is simulated: clients that ask `Asked`, whose effects go to `Owed` (and back).
-pub(crate) trait Scenario: 'static {
+trait Scenario: 'static {
     /// What clients ask.
     type Asked: Entity;
     /// The other kind that takes part.
@@ -32,6 +34,17 @@ pub(crate) trait Scenario: 'static {
     fn ids(&self) -> Vec<String>;
     /// The next command of a client for the entity `id`; with an id if `true`.
     fn command(&self, rng: &mut StdRng, id: &str) -> (<Self::Asked as Entity>::Command, bool);
+    /// What clients do in a life of the process, until nothing is left to ask.
+    async fn clients(process: &Process<Self>)
+    where
+        Self: Sized,
+    {
+        world::clients(process).await;
+    }
+    /// How long a life may last that ends in a crash, milliseconds.
+    fn life_ms(&self) -> std::ops::Range<u64> {
+        200..30_000
+    }
     /// A client was answered: what it learned may shape its next commands.
     fn learn(&self, id: &str, outcome: &Outcome<Self::Asked>) {
         let _ = (id, outcome);
@@ -48,6 +61,10 @@ pub(crate) trait Scenario: 'static {
         accepted: &[<Self::Asked as Entity>::Command],
         now: Timestamp,
     );
+    /// What must hold of the store in the end, and after every row on the way.
+    fn audit(&self, store: &MemoryStore) {
+        let _ = store;
+    }
 }
 
 /// Runs `seeds` (or the one in `SEED`), and names the seed that fails.

@@ -58,14 +58,14 @@ pub(super) struct Acknowledged<E: Entity> {
 pub(super) struct World<S: Scenario> {
     pub(super) scenario: S,
     pub(super) store: Arc<MemoryStore>,
-    rng: StdRng,
+    pub(super) rng: StdRng,
     /// What is true.
     now: Timestamp,
     /// By how many seconds the machine's clock is ahead of it.
     wrong: i64,
     unasked: usize,
     /// The store does not fail any more.
-    healthy: bool,
+    pub(super) healthy: bool,
     /// Being asked, with an id.
     open: Vec<Intent<S::Asked>>,
     /// Asked in an earlier life and not answered: what clients still have in their outboxes.
@@ -89,9 +89,10 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
     }));
     for _ in 0..CRASHES {
         faults(&mut world.borrow_mut());
-        let until = Duration::from_millis(world.borrow_mut().rng.random_range(200..30_000));
+        let range = world.borrow().scenario.life_ms();
+        let until = Duration::from_millis(world.borrow_mut().rng.random_range(range));
         live(&world, async |process| {
-            let clients = async { tokio::join!(clients(&process), clock_faults(&process)) };
+            let clients = async { tokio::join!(S::clients(&process), clock_faults(&process)) };
             // Whichever is first: all is done, or the lights go out.
             let _ = tokio::time::timeout(until, clients).await;
         });
@@ -100,7 +101,7 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
     world.borrow_mut().healthy = true;
     world.borrow_mut().correct();
     live(&world, async |process| {
-        clients(&process).await;
+        S::clients(&process).await;
         let settle = process.world.borrow().scenario.settled_after();
         tokio::time::sleep(Duration::from_secs(settle)).await;
         assert_eq!(process.effects.sources(), 0, "something is still owed");
@@ -118,7 +119,7 @@ pub(super) struct Process<S: Scenario> {
     pub(super) asked: Registry<S::Asked>,
     pub(super) owed: Registry<S::Owed>,
     pub(super) effects: Arc<Effects>,
-    clock: Arc<MachineClock>,
+    pub(super) clock: Arc<MachineClock>,
 }
 
 impl<S: Scenario> Process<S> {
@@ -250,7 +251,7 @@ async fn clock_faults<S: Scenario>(process: &Process<S>) {
 }
 
 /// All clients, until nothing is left to ask.
-async fn clients<S: Scenario>(process: &Process<S>) {
+pub(super) async fn clients<S: Scenario>(process: &Process<S>) {
     let one = || async { while client(process).await {} };
     futures_util::future::join_all((0..CLIENTS).map(|_| one())).await;
 }

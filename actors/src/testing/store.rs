@@ -68,6 +68,8 @@ type OutboxKey = (&'static str, Box<str>, u64, u32);
 #[derive(Default)]
 struct Stored {
     rows: BTreeMap<EntityKey, Vec<StoredRow>>,
+    /// All rows in the order in which they became durable.
+    order: Vec<(EntityKey, u64)>,
     snapshots: BTreeMap<EntityKey, StoredSnapshot>,
     views: BTreeMap<(&'static str, String), ViewRow>,
     wakes: BTreeMap<EntityKey, Timestamp>,
@@ -115,6 +117,19 @@ impl MemoryStore {
         self.stored().rows.keys().cloned().collect()
     }
 
+    /// One row.
+    #[must_use]
+    pub fn row_of(&self, key: &EntityKey, seq: u64) -> Option<StoredRow> {
+        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
+        self.stored().rows.get(key)?.get(at).cloned()
+    }
+
+    /// The rows of all entities in the order in which they became durable, by key and seq.
+    #[must_use]
+    pub fn order(&self) -> Vec<(EntityKey, u64)> {
+        self.stored().order.clone()
+    }
+
     /// An entity's rows.
     #[must_use]
     pub fn rows_of(&self, key: &EntityKey) -> Vec<StoredRow> {
@@ -154,6 +169,12 @@ impl MemoryStore {
     #[must_use]
     pub fn owed_count(&self) -> usize {
         self.stored().outbox.len()
+    }
+
+    /// Whether an effect is still owed.
+    #[must_use]
+    pub fn is_owed(&self, source: &EntityKey, seq: u64, index: u32) -> bool {
+        self.stored().outbox.contains_key(&(source.kind.as_str(), source.id.clone(), seq, index))
     }
 
     /// When an entity wants to be woken.
@@ -251,6 +272,7 @@ impl Stored {
             return Err(StoreError::Fenced(entity.clone()));
         }
         self.rows.entry(entity.clone()).or_default().push(row.clone());
+        self.order.push((entity.clone(), row.seq));
         for write in views {
             self.write_view(entity, write);
         }

@@ -1,11 +1,12 @@
 //! The checkout: a cart is priced into a quote; a hold keeps it; a capture takes it.
 //!
 //! `price` makes a quote of cart, customer, catalogue and time; `reprice` makes one of what was sold, or kept, of a held
-//! cart; `answer` is what callers see. Nothing here asks a store or a clock.
+//! cart; `reserve` says which promos keep what for it; `answer` is what callers see. Nothing here asks a store or a clock.
 
 mod answer;
 mod price;
 mod reprice;
+pub mod reserve;
 
 use serde::{Deserialize, Serialize};
 

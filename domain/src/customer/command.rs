@@ -9,7 +9,7 @@ use crate::{
     errors::Refusal,
     ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, OrderKey, ShopId, Word},
     order_event::OrderEvent,
-    promo::{book::Part, protocol::Ask},
+    promo::{KeyHash, book::Part, protocol::Ask},
     qr::Step,
     time::Timestamp,
 };
@@ -190,6 +190,9 @@ pub struct OfferedHold {
     pub max_discount_permyriad: u32,
     /// What promos keep.
     pub parts: Vec<Part>,
+    /// Keyed hashes of phone or payment means, under which they keep it.
+    #[serde(default)]
+    pub link_keys: Vec<KeyHash>,
 }
 
 /// What a capture past its hold's time found at promos.

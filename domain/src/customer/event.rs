@@ -166,6 +166,9 @@ pub enum Event {
         lines: Option<Vec<LineQuantity>>,
         /// What was taken from promos.
         used: Vec<Used>,
+        /// The offers of which a use was taken: a smaller sale, or a late one, has not all that was held.
+        #[serde(default)]
+        taken: Vec<OfferId>,
     },
     /// The uses of a sale were given back, or its order can no longer be returned.
     SaleEnded {

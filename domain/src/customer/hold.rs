@@ -10,6 +10,7 @@ use crate::{
     checkout::{Basis, Cart, HeldOffer, Quote, Standing},
     ids::{ExchangeId, HoldId, LineId, OrderId},
     offers::Shopper,
+    promo::KeyHash,
     qr::Step,
     time::{Calendar, Timestamp},
 };
@@ -54,6 +55,9 @@ pub struct HeldOffers {
     pub max_discount_permyriad: u32,
     /// The moment that their times and windows were compared with.
     pub at: Timestamp,
+    /// Keyed hashes of phone or payment means: a late capture reserves under them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_keys: Vec<KeyHash>,
 }
 
 /// How a hold ends.

@@ -22,8 +22,8 @@ pub const MAX_SEGMENTS: usize = 200;
 /// The most offers, limited per customer, whose uses are remembered.
 pub const MAX_COUNTED: usize = 1000;
 
-/// A month's uses by day or week are of interest no longer than this.
-const PERIOD_DAYS: i64 = 32;
+/// How long the times of uses are of interest: a month, and the days in which a late capture may still count in it.
+const PERIOD_DAYS: i64 = 36;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ pub struct CountedUse {
 }
 
 impl Marketing {
-    /// Whether an offer's limits per customer allow one more use now.
+    /// Whether an offer's limits per customer allow one more use by a hold made `now`.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -92,9 +92,11 @@ impl Marketing {
             return Err(Limit::PerCustomer);
         }
         if let Some(limit) = &limits.per_customer_in {
-            let from = calendar.start(first_day(limit.period, calendar.day(now)));
+            let day = calendar.day(now);
+            let (from, until) = (first_day(limit.period, day), day_after(limit.period, day));
+            let period = calendar.start(from)..calendar.start(until);
             let times = known.map_or(&[][..], |known| &known.times);
-            let in_period = times.iter().filter(|at| **at >= from).count();
+            let in_period = times.iter().filter(|at| period.contains(at)).count();
             if i64::try_from(in_period).unwrap_or(i64::MAX) >= limit.uses {
                 return Err(Limit::PerCustomerIn);
             }
@@ -102,10 +104,10 @@ impl Marketing {
         Ok(())
     }
 
-    /// The captured hold of an order.
+    /// Whether an order has captured holds.
     #[must_use]
-    pub fn sale(&self, key: u64) -> Option<&Sale> {
-        self.sales.iter().find(|sale| sale.key == key)
+    pub fn is_sold(&self, key: u64) -> bool {
+        self.sales.iter().any(|sale| sale.key == key)
     }
 
     /// How often uses of an offer were given back since `from`.

@@ -45,8 +45,12 @@ pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
     };
     let key = order.fingerprint();
     let record = state.fact(key).filter(|fact| fact.kind() == FactKind::Completed && !cancelled);
-    let sale = state.marketing().and_then(|marketing| marketing.sale(key));
-    record.map(|fact| fact.seq()).into_iter().chain(sale.map(|sale| sale.seq)).collect()
+    let sales = state.marketing().map_or(&[][..], |marketing| &marketing.sales);
+    let mut rows: Vec<u64> = sales.iter().filter(|sale| sale.key == key).map(|sale| sale.seq).collect();
+    rows.extend(record.map(|fact| fact.seq()));
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }
 
 pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, Refusal> {

@@ -9,7 +9,7 @@ use super::{
     draft::Draft,
     hold::{HeldOffers, Hold},
     holds::new_hold,
-    marketing::{CountedUse, MAX_SEGMENTS, Marketing, Sale, is_counted},
+    marketing::{CountedUse, MAX_SEGMENTS, Marketing, is_counted},
     order::{KeptReturn, Record},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     promo::{
         Used,
         book::{BookError, Part},
-        budget_id,
+        is_code,
         protocol::{Ask, give_back_id},
     },
     time::Timestamp,
@@ -61,6 +61,7 @@ pub(super) fn offered_hold(
         shopper: facts.shopper.clone(),
         max_discount_permyriad: offered.max_discount_permyriad,
         at: offered.at,
+        link_keys: offered.link_keys.clone(),
     };
     let standing = facts.standing.clone();
     Ok(new_hold(draft, request, offered.hold_id.clone(), offered.expires_at, standing, Some(Box::new(offers))))
@@ -85,8 +86,8 @@ fn exchange_of(hold_id: &HoldId) -> Result<ExchangeId, Refusal> {
 }
 
 /// Which offers' uses are counted here.
-fn counted(offers: &[HeldOffer], at: Timestamp) -> Vec<CountedUse> {
-    let limited = offers.iter().filter(|held| is_counted(&held.offer.limits));
+fn counted<'a>(offers: impl IntoIterator<Item = &'a HeldOffer>, at: Timestamp) -> Vec<CountedUse> {
+    let limited = offers.into_iter().filter(|held| is_counted(&held.offer.limits));
     limited.map(|held| CountedUse { offer_id: held.offer_id.clone(), at }).collect()
 }
 
@@ -157,21 +158,21 @@ pub(super) fn sell(
         return Err(outdated("the hold's time"));
     }
     let given: Vec<(&HeldOffer, i64)> = offers.iter().filter_map(|held| Some((held, gave(sold, held)?))).collect();
-    let gone = if hold.expired { take_late(draft, &given, late)? } else { take(draft, hold, &given)? };
+    let (taken, gone) = match hold.expired {
+        true => take_late(draft, hold, given, late)?,
+        false => (take(draft, hold, given)?, Vec::new()),
+    };
     let used = used_by(draft);
-    let is_gone = |id: &OfferId| gone.iter().any(|one| one.offer_id.as_deref() == Some(id.as_str()));
     // What was counted when it was held, and what counts now.
     let before = if hold.expired { Vec::new() } else { counted(offers, hold.at) };
-    let after: Vec<CountedUse> = counted(offers, hold.at)
-        .into_iter()
-        .filter(|one| given.iter().any(|(held, _)| held.offer_id == one.offer_id) && !is_gone(&one.offer_id))
-        .collect();
+    let after = counted(taken.iter().copied(), hold.at);
     let more = after.iter().filter(|one| !before.contains(one)).cloned().collect();
     let less = before.iter().filter(|one| !after.contains(one)).cloned().collect();
     count(draft, more, less);
+    let taken = taken.into_iter().map(|held| held.offer_id.clone()).collect();
     let (order, hold, quote) = (order.clone(), Box::new(hold.clone()), Box::new(sold.clone()));
     let lines = lines.map(<[_]>::to_vec);
-    draft.emit(Event::Sold { order, at: now, hold, quote, lines, used });
+    draft.emit(Event::Sold { order, at: now, hold, quote, lines, used, taken });
     Ok(gone)
 }
 
@@ -183,45 +184,60 @@ fn gave(sold: &Quote, held: &HeldOffer) -> Option<i64> {
 /// What each promo of a hold's parts takes off.
 fn shares(parts: &[Part], given: &[(&HeldOffer, i64)]) -> Vec<(Box<str>, i64)> {
     let share = |part: &Part| {
-        let of_part = given.iter().filter(|(held, _)| belongs(&part.promo, held));
+        let of_part = given.iter().filter(|(held, _)| held.is_kept_at(&part.promo));
         let minors: Vec<i64> = of_part.map(|(_, minor)| *minor).collect();
         // A unique code has uses and no money.
-        let minor = if part.promo.contains('/') && !part.promo.starts_with('~') { 0 } else { minors.iter().sum() };
+        let minor = if is_code(&part.promo) { 0 } else { minors.iter().sum() };
         (!minors.is_empty()).then(|| (part.promo.clone(), minor.min(part.minor)))
     };
     parts.iter().filter_map(share).collect()
 }
 
-/// Whether a promo keeps something of an offer: its uses, one of its codes, the budget of its group.
-fn belongs(promo: &str, held: &HeldOffer) -> bool {
-    let id = held.offer_id.as_str();
-    let group = held.offer.limits.budget_group.as_ref();
-    promo == id
-        || promo.strip_prefix(id).is_some_and(|rest| rest.starts_with('/'))
-        || group.is_some_and(|group| promo == budget_id(group.as_str()))
-}
-
-/// Takes what a live hold keeps.
-fn take(draft: &mut Draft<'_>, hold: &Hold, given: &[(&HeldOffer, i64)]) -> Result<Vec<Uncovered>, Refusal> {
-    let (Some(marketing), Some(exchange)) = (draft.state.marketing(), hold.exchange()) else {
-        return Ok(Vec::new());
-    };
-    let Some(live) = marketing.book.holds.iter().find(|live| live.hold == exchange) else { return Ok(Vec::new()) };
-    let (day, now) = (draft.day(draft.now), draft.now);
-    let step = marketing.book.capture(&exchange, &shares(&live.parts, given), day, now).map_err(said)?;
-    draft.step(step);
-    Ok(Vec::new())
-}
-
-/// Takes what promos still had for a hold past its time, and answers what they had not.
-fn take_late(
+/// Takes what a live hold keeps: all that is given.
+fn take<'a>(
     draft: &mut Draft<'_>,
-    given: &[(&HeldOffer, i64)],
+    hold: &Hold,
+    given: Vec<(&'a HeldOffer, i64)>,
+) -> Result<Vec<&'a HeldOffer>, Refusal> {
+    let book = draft.state.marketing().map(|marketing| &marketing.book);
+    if let (Some(book), Some(exchange)) = (book, hold.exchange())
+        && let Some(live) = book.holds.iter().find(|live| live.hold == exchange)
+    {
+        let (day, now) = (draft.day(draft.now), draft.now);
+        let step = book.capture(&exchange, &shares(&live.parts, &given), day, now).map_err(said)?;
+        draft.step(step);
+    }
+    Ok(given.into_iter().map(|(held, _)| held).collect())
+}
+
+/// Takes what promos still had for a hold past its time; answers whose uses were taken, and what is gone. Of an offer
+/// that has no use left, or no money, nothing is taken at all.
+fn take_late<'a>(
+    draft: &mut Draft<'_>,
+    hold: &Hold,
+    given: Vec<(&'a HeldOffer, i64)>,
     late: Option<&Lately>,
-) -> Result<Vec<Uncovered>, Refusal> {
+) -> Result<(Vec<&'a HeldOffer>, Vec<Uncovered>), Refusal> {
     let now = draft.now;
     let parts = late.map_or(&[][..], |late| &late.parts);
-    let taken = shares(parts, given);
+    let nothing = Marketing::default();
+    let marketing = draft.state.marketing().unwrap_or(&nothing);
+    let calendar = &draft.context.calendar;
+    let linked = hold.offers.as_ref().is_some_and(|offers| !offers.link_keys.is_empty());
+    let mut money: Vec<(&str, i64)> = parts.iter().map(|part| (&*part.promo, part.minor)).collect();
+    let (mut left, mut gone) = (Vec::new(), Vec::new());
+    for (held, minor) in given {
+        // A use counts in the period of its hold, whenever it is captured.
+        let allowed = marketing.allows(&held.offer_id, &held.offer.limits, hold.at, calendar).is_ok();
+        let is_left = allowed && held.has_all(linked, parts.iter().map(|part| &*part.promo));
+        let covered = if is_left { spend(&mut money, held, minor) } else { 0 };
+        if is_left && (covered > 0 || minor == 0) {
+            left.push((held, covered));
+        }
+        if !is_left || covered < minor {
+            gone.push(Uncovered::offer(&held.offer_id, minor - covered));
+        }
+    }
     if let Some(late) = late.filter(|late| !late.parts.is_empty()) {
         let exchange = exchange_of(&late.hold_id)?;
         let day = draft.day(now);
@@ -229,47 +245,21 @@ fn take_late(
         let held = book.hold(&exchange, late.expires_at, late.parts.clone(), now).map_err(said)?;
         draft.step(held);
         let book = &draft.state.rare_mut().marketing.book;
-        let sold = book.capture(&exchange, &taken, day, now).map_err(said)?;
+        let sold = book.capture(&exchange, &shares(&late.parts, &left), day, now).map_err(said)?;
         draft.step(sold);
     }
-    let nothing = Marketing::default();
-    let marketing = draft.state.marketing().unwrap_or(&nothing);
-    let calendar = &draft.context.calendar;
-    let mut gone = Vec::new();
-    for (held, minor) in given {
-        let limits = &held.offer.limits;
-        let needs = promos_of(held);
-        let kept = |promo: &str| taken.iter().find(|(known, _)| **known == *promo).map(|(_, minor)| *minor);
-        let missing = needs.iter().any(|promo| kept(promo).is_none());
-        let money = if limits.budget_minor.is_some() {
-            needs.iter().filter_map(|promo| kept(promo)).min().unwrap_or(0).min(*minor)
-        } else {
-            *minor
-        };
-        let over = marketing.allows(&held.offer_id, limits, now, calendar).is_err();
-        if missing || over {
-            gone.push(Uncovered::offer(&held.offer_id, *minor));
-        } else if money < *minor {
-            gone.push(Uncovered::offer(&held.offer_id, minor - money));
-        }
-    }
-    Ok(gone)
+    Ok((left.into_iter().map(|(held, _)| held).collect(), gone))
 }
 
-/// The promos that an offer cannot do without whatever the hold says: its own where customers share a limit, the budget
-/// of its group.
-fn promos_of(held: &HeldOffer) -> Vec<String> {
-    let limits = &held.offer.limits;
-    let mut promos = Vec::new();
-    if limits.total.is_some() || (limits.budget_minor.is_some() && limits.budget_group.is_none()) {
-        promos.push(held.offer_id.to_string());
-    }
-    if limits.budget_minor.is_some()
-        && let Some(group) = &limits.budget_group
-    {
-        promos.push(budget_id(group.as_str()));
-    }
-    promos
+/// What of `minor` the budget that pays for an offer still has. It is spent then.
+fn spend(money: &mut [(&str, i64)], held: &HeldOffer, minor: i64) -> i64 {
+    let Some(budget) = held.budget() else { return minor };
+    let left = money.iter_mut().find(|(promo, _)| *promo == budget);
+    left.map_or(0, |(_, left)| {
+        let spent = minor.min(*left);
+        *left -= spent;
+        spent
+    })
 }
 
 /// What this decision took from promos, as its steps say.
@@ -281,49 +271,55 @@ fn used_by(draft: &Draft<'_>) -> Vec<Used> {
     ends.flatten().collect()
 }
 
-/// Gives the uses of an order's sale back: it was cancelled, or returned in full. At most three times per offer in 30
+/// Gives the uses of an order's sales back: it was cancelled, or returned in full. At most three times per offer in 30
 /// days; a use beyond stays taken.
 ///
 /// # Errors
-/// `internal` where the journal does not hold the sale; `busy` where too much is owed to promos already.
+/// `internal` where the journal does not hold the sales; `busy` where too much is owed to promos already.
 pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) -> Result<(), Refusal> {
     let key = order.fingerprint();
-    let Some(sale) = draft.state.marketing().and_then(|marketing| marketing.sale(key)).copied() else {
-        return Ok(());
-    };
-    let SaleRecord { hold, used, .. } = draft.sale(&sale)?;
     let from = Timestamp(at.0.saturating_sub(GIVE_BACK_DAYS * Timestamp::DAY));
-    let marketing = draft.state.marketing().cloned().unwrap_or_default();
-    let returned: Vec<HeldOffer> = hold
-        .held_offers()
-        .iter()
-        .filter(|held| marketing.returned_since(&held.offer_id, from) < GIVE_BACKS)
-        .cloned()
-        .collect();
     let owner = draft.owner();
-    let exchange = give_back_id(&hold.hold_id).map_err(|rule| Refusal::new(Code::Internal, rule.to_string()))?;
-    for one in used.into_iter().filter(|used| returned.iter().any(|held| belongs(&used.promo, held))) {
-        let book = &draft.state.rare_mut().marketing.book;
-        let step = book.give_back(&exchange, one, &owner).map_err(said)?;
-        draft.step(step);
+    let mut before: Vec<OfferId> = Vec::new();
+    for SaleRecord { hold, used, taken, .. } in draft.sales(key)? {
+        let marketing = draft.state.marketing().cloned().unwrap_or_default();
+        let so_far =
+            |id: &OfferId| marketing.returned_since(id, from) + before.iter().filter(|known| *known == id).count();
+        let taken = hold.held_offers().iter().filter(|held| taken.contains(&held.offer_id));
+        let (back, stays): (Vec<&HeldOffer>, Vec<_>) = taken.partition(|held| so_far(&held.offer_id) < GIVE_BACKS);
+        let exchange = give_back_id(&hold.hold_id).map_err(|rule| Refusal::new(Code::Internal, rule.to_string()))?;
+        // A budget that also paid for an offer whose use stays was spent for good: no part of a use comes back.
+        let comes_back = |promo: &str| {
+            back.iter().any(|held| held.is_kept_at(promo)) && !stays.iter().any(|held| held.is_kept_at(promo))
+        };
+        for one in used.into_iter().filter(|used| comes_back(&used.promo)) {
+            let book = &draft.state.rare_mut().marketing.book;
+            let step = book.give_back(&exchange, one, &owner).map_err(said)?;
+            draft.step(step);
+        }
+        let less = counted(back.iter().copied(), hold.at);
+        count(draft, Vec::new(), less);
+        before.extend(back.into_iter().map(|held| held.offer_id.clone()));
     }
-    let less = counted(&returned, hold.at);
-    count(draft, Vec::new(), less);
-    let returned = returned.into_iter().map(|held| held.offer_id).collect();
-    draft.emit(Event::SaleEnded { key, returned, at });
+    if draft.state.marketing().is_some_and(|marketing| marketing.is_sold(key)) {
+        draft.emit(Event::SaleEnded { key, returned: before, at });
+    }
     Ok(())
 }
 
 /// What a return refunds in all, minor units, where its order had a captured hold with offers: what is kept is priced
 /// with the hold's own offers, and the rest of the money paid for the lines comes back. `None` where the lines' shares
-/// decide: no such hold, a refund that is named, the shop's fault, or nothing kept.
+/// decide: not one such hold, a refund that is named, the shop's fault, or nothing kept.
 ///
 /// # Errors
 /// `internal` where the journal does not hold the sale.
 pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) -> Result<Option<i64>, Refusal> {
-    let sale = draft.state.marketing().and_then(|marketing| marketing.sale(record.order.fingerprint()));
-    let Some(sale) = sale.filter(|_| kept.refund_minor.is_none() && !kept.by_shop).copied() else { return Ok(None) };
-    let sale = draft.sale(&sale)?;
+    if kept.refund_minor.is_some() || kept.by_shop {
+        return Ok(None);
+    }
+    // Of several carts none is the order's own: what is kept of it is of no one cart.
+    let sales = draft.sales(record.order.fingerprint())?;
+    let [sale] = &sales[..] else { return Ok(None) };
     let nobody = Shopper::guest();
     let basis = sale.hold.basis(&draft.context.calendar, &nobody);
     let before = |id: &LineId| record.line(id).map_or(0, |i| record.lines[i].bought());
@@ -344,8 +340,8 @@ pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) ->
 /// Points that the offers of an order's captured hold give for what was paid, by who pays for them. Nothing where there
 /// is no such hold, or its row cannot be read (which is said, and costs nobody the order).
 pub(super) fn bonuses(draft: &Draft<'_>, record: &Record) -> Vec<(FundedBy, i64)> {
-    let sale = draft.state.marketing().and_then(|marketing| marketing.sale(record.order.fingerprint()));
-    let Some(sale) = sale.and_then(|sale| draft.sale(sale).ok()) else { return Vec::new() };
+    let sales = draft.sales(record.order.fingerprint()).unwrap_or_default();
+    let Some(sale) = sales.first() else { return Vec::new() };
     let nobody = Shopper::guest();
     let money = |id: &LineId| {
         record.line(id).map_or(0, |i| if record.lines[i].line.restricted { 0 } else { record.lines[i].money_minor })
@@ -389,26 +385,35 @@ pub(super) struct SaleRecord {
     quote: Quote,
     lines: Option<Vec<LineQuantity>>,
     used: Vec<Used>,
+    taken: Vec<OfferId>,
 }
 
 impl Draft<'_> {
-    /// A sale, read back from the journal row that it names.
-    fn sale(&self, sale: &Sale) -> Result<SaleRecord, Refusal> {
-        let in_row = |events: &[Event]| {
-            events.iter().rev().find_map(|event| match event {
-                Event::Sold { order, hold, quote, lines, used, .. } if order.fingerprint() == sale.key => {
-                    Some(SaleRecord {
-                        hold: (**hold).clone(),
-                        quote: (**quote).clone(),
-                        lines: lines.clone(),
-                        used: used.clone(),
-                    })
-                }
-                _ => None,
-            })
+    /// The sales of an order, oldest first, read back from the journal rows that they name.
+    fn sales(&self, key: u64) -> Result<Vec<SaleRecord>, Refusal> {
+        let Some(marketing) = self.state.marketing() else { return Ok(Vec::new()) };
+        let known = marketing.sales.iter().filter(|sale| sale.key == key);
+        let mut rows: Vec<u64> = known.clone().map(|sale| sale.seq).collect();
+        rows.dedup();
+        let of_row = |seq: &u64| {
+            let events = if *seq == self.seq { &self.events[..] } else { self.recalled_row(*seq).unwrap_or_default() };
+            events.iter().filter_map(|event| sale_of(event, key))
         };
-        in_row(&self.events)
-            .or_else(|| self.recalled_row(sale.seq).and_then(in_row))
-            .ok_or_else(|| Refusal::new(Code::Internal, format!("row {} does not hold the order's sale", sale.seq)))
+        let sales: Vec<SaleRecord> = rows.iter().flat_map(of_row).collect();
+        if sales.len() != known.count() {
+            return Err(Refusal::new(Code::Internal, format!("rows {rows:?} do not hold the order's sales")));
+        }
+        Ok(sales)
     }
+}
+
+fn sale_of(event: &Event, key: u64) -> Option<SaleRecord> {
+    let Event::Sold { order, hold, quote, lines, used, taken, .. } = event else { return None };
+    (order.fingerprint() == key).then(|| SaleRecord {
+        hold: (**hold).clone(),
+        quote: (**quote).clone(),
+        lines: lines.clone(),
+        used: used.clone(),
+        taken: taken.clone(),
+    })
 }

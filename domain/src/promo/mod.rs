@@ -50,6 +50,18 @@ pub fn budget_id(group: &str) -> String {
     format!("~budget/{group}")
 }
 
+/// Whether a promo's id is a unique code's.
+#[must_use]
+pub fn is_code(promo: &str) -> bool {
+    !is_budget(promo) && promo.contains('/')
+}
+
+/// Whether a promo's id is that of a budget that several offers share.
+#[must_use]
+pub fn is_budget(promo: &str) -> bool {
+    promo.starts_with('~')
+}
+
 /// The promo's rules for the loop.
 #[derive(Debug, Clone)]
 pub struct Promo;
@@ -78,6 +90,11 @@ impl Entity for Promo {
             Command::End { exchange, outcome } => Ok(decide::end(state, exchange, outcome, at.now)),
             Command::Wake => decide::wake(state, at.now),
         }
+    }
+
+    fn is_recorded(refusal: &Refusal) -> bool {
+        // An effect that finds no room (a give-back) is owed until there is: recorded, it would be lost.
+        !matches!(refusal, Refusal::Busy)
     }
 
     fn apply(state: &mut State, event: &Event, _seq: u64) {

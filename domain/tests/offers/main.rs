@@ -2,7 +2,7 @@
 //!
 //! `shapes` holds what an offer's document may say; `document` runs the tables of `docs/reference/offers.md`; `cases` holds examples that are too fine for that page;
 //! `properties` drives what `generate` makes up, and compares with `plain`, a second engine that enumerates pieces and
-//! takes its time. `speed` measures, and is run by hand in a release build.
+//! takes its time; `checkout` holds and captures what was quoted. `speed` measures, and is run by hand in a release build.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,8 +12,12 @@
 )]
 
 mod cases;
+mod checkout;
 mod document;
 mod generate;
+#[path = "../rules/journal.rs"]
+#[expect(dead_code, reason = "shared with the rules' tests, which see more of it")]
+mod journal;
 #[path = "../shared/page.rs"]
 mod page;
 mod plain;
