@@ -1,8 +1,10 @@
 //! Adal's ports on real storage.
 //!
-//! [`sqlite`] is the embedded store: `adal serve` with no configuration uses it. [`conformance`] is the one suite that
+//! [`sqlite`] is the embedded store: `adal serve` with no configuration uses it. [`cql`] is the one for several machines.
+//! [`conformance`] is the one suite that
 //! any implementation of `adal_actors::ports::{Journal, Views}` has to pass.
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod cql;
 pub mod sqlite;

@@ -1,0 +1,5 @@
+//! The store on ScyllaDB or Apache Cassandra: the ports on plain inserts that one row fences.
+//!
+//! [`db`] is the database as this module sees it: one method per statement.
+
+pub mod db;
