@@ -22,6 +22,8 @@ if [ "$purpose" = test ]; then
     have zbarimg || needed+=(zbar-tools)
     have curl || needed+=(curl)
     have jq || needed+=(jq)
+    have mvn || needed+=(maven)
+    scripts/cassandra.sh java >/dev/null 2>&1 || needed+=(openjdk-17-jre-headless)
     if ! python="$(find_python)"; then
         needed+=(python3 python3-venv)
     elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -61,4 +63,5 @@ if [ ${#wished[@]} -gt 0 ] && ! install "${wished[@]}"; then
 fi
 if [ "$purpose" = test ]; then
     load-tests/replay/setup.sh
+    scripts/cassandra.sh setup
 fi

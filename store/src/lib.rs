@@ -8,3 +8,5 @@
 pub mod conformance;
 pub mod cql;
 pub mod sqlite;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
