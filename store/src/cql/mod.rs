@@ -2,4 +2,7 @@
 //!
 //! [`db`] is the database as this module sees it: one method per statement.
 
+mod config;
 pub mod db;
+
+pub use self::config::{CqlConfig, CqlError, CqlTls};
