@@ -29,7 +29,10 @@ use adal_domain::{
     qr::KeyRing,
     time::{Calendar, Timestamp},
 };
-use adal_store::sqlite::{OpenError, SqliteStore};
+use adal_store::{
+    Storage,
+    sqlite::{OpenError, SqliteStore},
+};
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use tokio::task::JoinHandle;
@@ -71,7 +74,7 @@ pub struct App {
     /// The store, as questions across entities see it.
     pub views: Arc<dyn Views>,
     /// The store itself: service keys, health.
-    pub store: SqliteStore,
+    pub store: Arc<dyn Storage>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The secrets of cards' codes and scan tokens.
@@ -205,9 +208,10 @@ impl App {
         let store = SqliteStore::open(config.store.sqlite.to_store())?;
         let ring = Arc::new(ring::load(&config.qr, store.path())?);
         let auth = Auth::new(config.auth.jwt.clone())?;
-        auth.refresh(&store).await?;
+        let store: Arc<dyn Storage> = Arc::new(store);
+        auth.refresh(&*store).await?;
 
-        let journal: Arc<dyn Journal> = Arc::new(store.clone());
+        let journal: Arc<dyn Journal> = Arc::clone(&store) as _;
         let alone = RegistryConfig { arbiters: 1, ..config.actors.to_registry() };
         let catalogue = Registry::<Catalogue>::new(alone, Arc::clone(&journal), Arc::clone(&clock), Arc::new(|_| ()));
         let in_force = in_force(&catalogue, &config).await?;
@@ -241,7 +245,7 @@ impl App {
             promos,
             catalogue,
             journal,
-            views: Arc::new(store.clone()),
+            views: Arc::clone(&store) as _,
             store,
             clock,
             ring,
@@ -274,7 +278,7 @@ impl App {
             loop {
                 tokio::time::sleep(every).await;
                 let Some(app) = weak.upgrade() else { return };
-                if let Err(error) = app.auth.refresh(&app.store).await {
+                if let Err(error) = app.auth.refresh(&*app.store).await {
                     tracing::warn!(%error, "service keys cannot be read: the ones known still count");
                 }
             }
@@ -313,7 +317,7 @@ impl App {
     /// Where it cannot be looked up.
     pub async fn unique_code(&self, typed: &str) -> Result<Option<OfferId>, StoreError> {
         match NormalCode::new(typed) {
-            Some(code) => Codes::offer_of(&self.store, &code).await,
+            Some(code) => Codes::offer_of(&*self.store, &code).await,
             None => Ok(None),
         }
     }
@@ -378,14 +382,11 @@ impl App {
                 );
             }
         }
-        if let Err(error) = self.banners.flush(&self.store).await {
+        if let Err(error) = self.banners.flush(&*self.store).await {
             tracing::warn!(%error, "the last counts of banners are lost");
         }
-        let store = self.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close());
-        match tokio::time::timeout(left(), closed).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "the store did not close"),
+        match tokio::time::timeout(left(), self.store.close()).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the store did not close"),
             Err(_) => tracing::warn!("the store did not close in time"),
         }

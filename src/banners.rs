@@ -136,7 +136,7 @@ impl BannerCounter {
         loop {
             tokio::time::sleep(EVERY).await;
             let Some(app) = app.upgrade() else { return };
-            if let Err(error) = self.flush(&app.store).await {
+            if let Err(error) = self.flush(&*app.store).await {
                 tracing::warn!(%error, "counts of banners wait for the store");
             }
         }

@@ -63,7 +63,7 @@ async fn work(app: &App) -> Result<(), StoreError> {
         loop {
             let taken = |code: &NormalCode| app.policy.load().catalogue.offer_of_code(code).is_some();
             let before = job.done;
-            match batch(&app.store, &job, taken).await? {
+            match batch(&*app.store, &job, taken).await? {
                 Some(next) => job = next,
                 // Done, or cancelled meanwhile.
                 None => break,

@@ -111,8 +111,13 @@ impl Effects {
 
     /// Looks now and then for what is owed and nobody brings, as long as the driver is there.
     async fn watch(driver: Weak<Self>) {
+        let Some(told) = driver.upgrade().map(|driver| driver.journal.owes_more().unwrap_or_default()) else { return };
         loop {
-            tokio::time::sleep(LOOK).await;
+            // Neither holds the driver or its store.
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = told.notified() => {}
+            }
             let Some(driver) = driver.upgrade() else { return };
             if let Err(error) = driver.find().await {
                 tracing::warn!(%error, "the outbox cannot be read");
@@ -303,6 +308,10 @@ mod tests {
         durable(&store, 3).await;
         tokio::time::sleep(Duration::from_secs(61)).await;
         assert_eq!(taken()[4..], [(3, 0), (3, 1)], "nobody said a word");
+        durable(&store, 4).await;
+        store.say_that_more_is_owed();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(taken()[6..], [(4, 0), (4, 1)], "and at once where the store says so");
         assert_eq!((store.owed_count(), effects.sources()), (0, 0));
     }
 }

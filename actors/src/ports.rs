@@ -20,6 +20,7 @@ use adal_domain::{
     time::{Day, Timestamp},
 };
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use crate::steady::Doubt;
 
@@ -135,6 +136,16 @@ pub trait Journal: Send + Sync + 'static {
     /// Entities of a kind that have rows, by id, after `after`, at most `limit`.
     async fn entities(&self, kind: EntityKind, after: Option<&str>, limit: usize)
     -> Result<Vec<EntityKey>, StoreError>;
+    /// Whether what was published may be shown, and commands be taken: `Err` says why not. A store that several servers
+    /// share refuses where it has not lately seen that its entities are still this server's; no wait, no I/O.
+    fn serves(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// Told whenever more may be owed than the loop knows of, so that the outbox is to be looked at now: another server's
+    /// entities were taken over, say. `None` where that does not happen.
+    fn owes_more(&self) -> Option<Arc<Notify>> {
+        None
+    }
 }
 
 /// A row of a view.
@@ -270,6 +281,49 @@ pub trait Counts: Send + Sync + 'static {
     async fn add_counts(&self, counts: Vec<(BannerId, Day, BannerCounts)>) -> Result<(), StoreError>;
     /// The days of a banner, newest first, at most `limit`.
     async fn counts_of(&self, banner: &BannerId, limit: usize) -> Result<Vec<(Day, BannerCounts)>, StoreError>;
+}
+
+/// An API key, as stored: known by its hash alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRecord {
+    /// Its name in lists and in logs; unique.
+    pub id: String,
+    /// The hash of the key.
+    pub hash: [u8; 32],
+    /// What it may do: a role's name, as the edge knows it.
+    pub role: String,
+    /// The shop that it is bound to; `None`: any.
+    pub shop: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it counts no more; `None`: it counts.
+    pub revoked_at: Option<Timestamp>,
+    /// What a person wrote to tell it from others.
+    pub label: Option<String>,
+}
+
+/// API keys. They stand beside the journal and are not derived from it, so that no rebuild touches them; what is
+/// answered is durable. `InDoubt` where it is not known whether something was written: repeat it.
+#[async_trait]
+pub trait ApiKeys: Send + Sync + 'static {
+    /// Stores a key, or replaces the one with its id.
+    async fn put_api_key(&self, record: ApiKeyRecord) -> Result<(), StoreError>;
+    /// Revokes the key `id` as of `at`; the first revocation counts. False where there is no such key.
+    async fn revoke_api_key(&self, id: &str, at: Timestamp) -> Result<bool, StoreError>;
+    /// Every key, revoked ones included, by id.
+    async fn list_api_keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError>;
+    /// A number that is another one after every change to a key, made here or by another process. One small read: poll
+    /// it, and list the keys when it has changed.
+    async fn api_keys_version(&self) -> Result<u64, StoreError>;
+    /// The keys and their version, if it is not `seen` any more.
+    async fn api_keys_changed_since(&self, seen: u64) -> Result<Option<(u64, Vec<ApiKeyRecord>)>, StoreError> {
+        // The version first: a change between the two reads is then seen again by the next poll, and never missed.
+        let version = self.api_keys_version().await?;
+        if version == seen {
+            return Ok(None);
+        }
+        Ok(Some((version, self.list_api_keys().await?)))
+    }
 }
 
 /// The time; tests move it. A machine's wall clock can leap: an implementation on one says when it is not to be relied

@@ -341,6 +341,7 @@ impl<E: Entity> Registry<E> {
     /// # Errors
     /// As [`Registry::ask`].
     pub async fn read(&self, id: &str) -> Result<Arc<Published<E>>, AskError> {
+        self.inner.journal.serves()?;
         if let Some(slot) = self.inner.find(id)
             && let Some(published) = slot.published.load_full()
         {
@@ -355,6 +356,7 @@ impl<E: Entity> Registry<E> {
     /// The entity's state as of its last durable row, where it lives: without a wait, and without waking it.
     #[must_use]
     pub fn peek(&self, id: &str) -> Option<Arc<Published<E>>> {
+        self.inner.journal.serves().ok()?;
         let slot = self.inner.find(id)?;
         let published = slot.published.load_full()?;
         self.touch(&slot);
@@ -429,6 +431,7 @@ impl<E: Entity> Registry<E> {
     fn send(&self, id: &str, count: usize, mail: Mail<E>) -> Result<(), AskError> {
         /// An activation that ends is replaced at once; so many in a row end only where the store is away.
         const TRIES: usize = 16;
+        self.inner.journal.serves()?;
         let count = u32::try_from(count).map_err(|_| AskError::Busy)?;
         let mut mail = mail;
         for _ in 0..TRIES {

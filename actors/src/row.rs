@@ -90,6 +90,14 @@ pub fn encode<E: Entity>(commands: &[Recorded<E>]) -> Result<Vec<u8>, StoreError
         .map_err(|error| StoreError::Corrupt(format!("a row cannot be encoded: {error}").into()))
 }
 
+/// The body of a row in which nothing was decided, of any entity: what an owner puts on top of rows of another's.
+///
+/// # Errors
+/// As [`encode`].
+pub fn empty() -> Result<Vec<u8>, StoreError> {
+    encode::<adal_domain::catalogue::Catalogue>(&[])
+}
+
 /// Reads a stored row's body.
 ///
 /// # Errors
@@ -106,4 +114,19 @@ pub fn decode<E: Entity>(stored: &StoredRow) -> Result<Row<E>, StoreError> {
         return Err(StoreError::Corrupt(text.into()));
     }
     Ok(Row { commands: read.commands })
+}
+
+#[cfg(test)]
+mod tests {
+    use adal_domain::{customer::Customer, time::Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn an_empty_row_is_one_of_any_entity() {
+        let row = StoredRow { seq: 1, at: Timestamp(0), format: 1, body: empty().unwrap() };
+        let read = decode::<Customer>(&row).unwrap();
+        assert!(read.commands.is_empty());
+        assert_eq!(encode::<Customer>(&[]).unwrap(), row.body, "no entity's is another one");
+    }
 }

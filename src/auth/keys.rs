@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
+use adal_actors::ports::ApiKeyRecord;
 use adal_domain::{hex, ids::ShopId, time::Timestamp};
-use adal_store::sqlite::ApiKeyRecord;
 use rand::{TryRngCore, rngs::OsRng};
 
 use crate::http::extract::{Principal, Role};

@@ -9,9 +9,8 @@ pub mod keys;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use adal_actors::ports::StoreError;
+use adal_actors::ports::{ApiKeys, StoreError};
 use adal_domain::time::Timestamp;
-use adal_store::sqlite::SqliteStore;
 use arc_swap::ArcSwap;
 
 use self::{
@@ -58,7 +57,7 @@ impl Auth {
     ///
     /// # Errors
     /// Where the store cannot be read; what is known stays.
-    pub async fn refresh(&self, store: &SqliteStore) -> Result<(), StoreError> {
+    pub async fn refresh(&self, store: &dyn ApiKeys) -> Result<(), StoreError> {
         if self.tokens.load().is_outdated(&self.config) {
             match Tokens::read(&self.config) {
                 Ok(tokens) => self.tokens.store(tokens.into()),

@@ -10,10 +10,9 @@ use adal_domain::{
     ids::Actor,
     time::Timestamp,
 };
-use adal_store::sqlite::{OpenError, SqliteStore};
 use serde::Serialize;
 
-use super::{Done, print_json, remote::Remote};
+use super::{Done, print_json, remote::Remote, store::open_alone};
 use crate::{
     clock::SystemClock,
     config::Config,
@@ -243,13 +242,4 @@ fn with(config: &Config, server: Option<&str>, work: impl AsyncFnOnce(&Place) ->
         store.close()?;
         done
     })
-}
-
-/// The store, which no server may have; `instead`: what to do where one has it.
-pub(super) fn open_alone(config: &Config, instead: &str) -> Result<SqliteStore, Box<dyn Error>> {
-    match SqliteStore::open(config.store.sqlite.to_store()) {
-        Ok(store) => Ok(store),
-        Err(error @ OpenError::Locked { .. }) => Err(format!("{error}; or {instead}").into()),
-        Err(error) => Err(error.into()),
-    }
 }

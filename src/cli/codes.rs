@@ -15,7 +15,7 @@ use adal_domain::{
 };
 use adal_store::sqlite::SqliteStore;
 
-use super::{Done, block_on, catalogue::open_alone, print_json};
+use super::{Done, block_on, print_json, store::open_alone};
 use crate::{clock::SystemClock, codes::batch, config::Config};
 
 /// What to make.

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use adal_actors::ports::Clock;
+use adal_actors::ports::{ApiKeyRecord, Clock, StoreError};
 use adal_domain::ids::ShopId;
-use adal_store::sqlite::ApiKeyRecord;
+use adal_store::Storage;
 use serde::Serialize;
 
-use super::{Done, block_on, open_beside, print_json};
+use super::{Done, block_on, print_json, store::open_beside};
 use crate::{
     auth::keys::{NewKey, NewKeyError, generate},
     clock::SystemClock,
@@ -46,6 +46,19 @@ struct Created {
     listed: Listed,
 }
 
+/// Does something with the store beside a server that may run.
+fn beside<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&dyn Storage) -> Result<T, StoreError>,
+) -> Result<T, Box<dyn std::error::Error>> {
+    block_on(async {
+        let store = open_beside(config).await?;
+        let done = work(&*store).await;
+        store.close().await?;
+        Ok(done?)
+    })?
+}
+
 pub(super) fn create(config: &Config, role: Role, shop: Option<&ShopId>, label: Option<String>, json: bool) -> Done {
     let NewKey { key, record } = match generate(role, shop, label, SystemClock.now()) {
         Ok(made) => made,
@@ -56,9 +69,8 @@ pub(super) fn create(config: &Config, role: Role, shop: Option<&ShopId>, label: 
         }
         Err(error) => return Err(error.into()),
     };
-    let store = open_beside(config)?;
-    block_on(store.put_api_key(record.clone()))??;
-    store.close()?;
+    let put = record.clone();
+    beside(config, async |store| store.put_api_key(put).await)?;
     if json {
         print_json(&Created { key, listed: record.into() })?;
     } else {
@@ -69,9 +81,7 @@ pub(super) fn create(config: &Config, role: Role, shop: Option<&ShopId>, label: 
 }
 
 pub(super) fn list(config: &Config, json: bool) -> Done {
-    let store = open_beside(config)?;
-    let records = block_on(store.list_api_keys())??;
-    store.close()?;
+    let records = beside(config, async |store| store.list_api_keys().await)?;
     let listed: Vec<Listed> = records.into_iter().map(Listed::from).collect();
     if json {
         print_json(&listed)?;
@@ -87,9 +97,7 @@ pub(super) fn list(config: &Config, json: bool) -> Done {
 }
 
 pub(super) fn revoke(config: &Config, id: &str, json: bool) -> Done {
-    let store = open_beside(config)?;
-    let found = block_on(store.revoke_api_key(id, SystemClock.now()))??;
-    store.close()?;
+    let found = beside(config, async |store| store.revoke_api_key(id, SystemClock.now()).await)?;
     if json {
         print_json(&serde_json::json!({ "id": id, "revoked": found }))?;
     }

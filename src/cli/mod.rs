@@ -10,16 +10,12 @@ mod codes;
 mod keys;
 mod remote;
 pub(crate) mod serve;
+mod store;
 mod views;
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use adal_domain::ids::ShopId;
-use adal_store::sqlite::{OpenError, SqliteStore};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -180,22 +176,6 @@ fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {
 /// Runs a command that needs no entities: on this thread, without a server.
 fn block_on<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
-}
-
-/// The store beside a server that may run; made where there is none yet, so that a key can be made before the first
-/// start.
-fn open_beside(config: &Config) -> Result<SqliteStore, Box<dyn Error>> {
-    let settings = config.store.sqlite.to_store();
-    if !Path::new(&settings.path).exists() {
-        // Made, and given up again: what follows is the same whether a server runs or not.
-        match SqliteStore::open(settings.clone()) {
-            Ok(store) => store.close()?,
-            // A server that is just starting makes it.
-            Err(OpenError::Locked { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(SqliteStore::open_shared(settings)?)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) fn run(config: Config) -> Done {
         tracing::info!(
             url = %running.server.url(),
             metrics = running.exporter.as_ref().map(|exporter| exporter.addr.to_string()),
-            store = %running.app.store.path().display(),
+            store = running.app.store.place(),
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );

@@ -126,14 +126,14 @@ impl Keys {
             admins: [make(Role::Admin).await?, make(Role::Admin).await?],
             customer: identity.token(&CustomerId::new(CUSTOMER)?, now.plus_seconds(86_400))?,
         };
-        app.auth.refresh(&app.store).await?;
+        app.auth.refresh(&*app.store).await?;
         Ok(keys)
     }
 }
 
 fn guide(running: &Running, keys: &Keys) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    writeln!(text, "\nAdal demo, on {}\n", running.app.store.path().display())?;
+    writeln!(text, "\nAdal demo, on {}\n", running.app.store.place())?;
     writeln!(text, "  server     {}", running.server.url())?;
     writeln!(text, "  interface  {}/docs", running.server.url())?;
     if let Some(exporter) = &running.exporter {

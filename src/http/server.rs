@@ -17,7 +17,7 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
-use adal_store::sqlite::Health;
+use adal_store::Health;
 use serde::Serialize;
 
 use super::{edge, respond::reply};

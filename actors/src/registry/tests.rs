@@ -66,6 +66,26 @@ fn a_repeat_is_answered_from_its_row_also_by_the_next_process() {
 }
 
 #[test]
+fn what_is_another_process_s_is_neither_read_nor_asked() {
+    run(async {
+        let (registry, store) = start(config());
+        registry.ask("a", request("1", Ask::Deposit(7))).await.unwrap();
+        store.belongs_to_another(true);
+        assert!(matches!(registry.read("a").await, Err(AskError::Unavailable { .. })), "also where it is in memory");
+        assert!(registry.peek("a").is_none());
+        for id in ["a", "b"] {
+            let refused = registry.ask(id, request("2", Ask::Deposit(1))).await;
+            assert!(matches!(refused, Err(AskError::Unavailable { .. })), "{refused:?}");
+        }
+        let known = registry.recorded("a", CommandId::of("test", "1"), [1; 16]).await;
+        assert!(matches!(known, Err(AskError::Unavailable { .. })), "{known:?}");
+        store.belongs_to_another(false);
+        assert_eq!(registry.read("a").await.unwrap().state.balance, 7);
+        assert_eq!(registry.ask("a", request("2", Ask::Deposit(1))).await.unwrap().seq, 2);
+    });
+}
+
+#[test]
 fn a_list_is_decided_in_order_as_one_row() {
     run(async {
         let (registry, store) = start(config());

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use adal_domain::{
     time::Timestamp,
 };
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use super::beside::Beside;
 use crate::ports::{Append, Journal, Opened, OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views};
@@ -84,6 +88,9 @@ struct Stored {
 #[derive(Default)]
 pub struct MemoryStore {
     stored: Mutex<Stored>,
+    /// Its entities are another process's.
+    another_s: AtomicBool,
+    told: Arc<Notify>,
     script: Mutex<Option<Script>>,
     pub(super) beside: Mutex<Beside>,
 }
@@ -109,6 +116,16 @@ impl MemoryStore {
     /// From now on everything succeeds.
     pub fn heal(&self) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// From now on the entities are another process's, or this one's again.
+    pub fn belongs_to_another(&self, another: bool) {
+        self.another_s.store(another, Ordering::Relaxed);
+    }
+
+    /// Says that more may be owed than the loop was told of.
+    pub fn say_that_more_is_owed(&self) {
+        self.told.notify_one();
     }
 
     /// Every entity that has rows.
@@ -303,6 +320,17 @@ impl Stored {
 
 #[async_trait]
 impl Journal for MemoryStore {
+    fn serves(&self) -> Result<(), StoreError> {
+        match self.another_s.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable("another process has the entities".into())),
+            false => Ok(()),
+        }
+    }
+
+    fn owes_more(&self) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&self.told))
+    }
+
     async fn open(&self, entity: &EntityKey) -> Result<Opened, StoreError> {
         let rest = self.pass(Operation::Open).await?;
         let found = self.stored().open(entity);

@@ -7,7 +7,7 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Path},
 };
-use adal_actors::ports::{BannerCounts, Counts};
+use adal_actors::ports::BannerCounts;
 use adal_domain::{
     catalogue::{
         Banner, BannerEntry, CatalogueEvent, Change, DocumentKind, MAIN, Stamp,
@@ -331,7 +331,7 @@ pub async fn usage(request: HttpRequest, who: Principal, app: Data<App>, id: Pat
     let id = banner_id(&id)?;
     app.catalogue.read(MAIN).await?.state.banner(&id).ok_or_else(absent)?;
     // What waits goes to the store first: read apart from it, a flush between the two would count twice or not at all.
-    app.banners.flush(&app.store).await?;
+    app.banners.flush(&*app.store).await?;
     let mut days: Vec<(Day, BannerCounts)> = app.store.counts_of(&id, REPORTED_DAYS).await?;
     days.reverse();
     let mut sum = BannerCounts::default();

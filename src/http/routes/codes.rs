@@ -7,7 +7,7 @@ use actix_web::{
 };
 use adal_actors::{
     CommandId,
-    ports::{CodeJob, Codes, JobState, StoreError},
+    ports::{CodeJob, JobState, StoreError},
 };
 use adal_domain::{
     catalogue::{MAIN, codes},

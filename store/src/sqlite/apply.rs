@@ -2,7 +2,9 @@
 //! checked before its first change, so that an item that fails by its own fault leaves nothing behind and the others of
 //! its batch stand.
 
-use adal_actors::ports::{Append, BannerCounts, CodeJob, OwedEffect, StoreError, StoredRow, StoredSnapshot};
+use adal_actors::ports::{
+    ApiKeyRecord, Append, BannerCounts, CodeJob, OwedEffect, StoreError, StoredRow, StoredSnapshot,
+};
 use adal_domain::{
     entity::{EntityKey, ViewWrite},
     ids::BannerId,
@@ -12,7 +14,6 @@ use adal_domain::{
 use rusqlite::{Connection, params};
 
 use super::{
-    keys::ApiKeyRecord,
     layout::{MAX_ENTITY, MAX_SEQ, effect_sum, position, row_sum, snapshot_sum, to_sql, unavailable, view_sum},
     queries::{find, head, row},
 };

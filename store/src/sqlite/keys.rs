@@ -1,8 +1,9 @@
 //! API keys: kept beside the journal and not derived from it, so that no rebuild touches them. A key is known by its
 //! hash alone; the key itself is never stored.
 
-use adal_actors::ports::StoreError;
+use adal_actors::ports::{ApiKeyRecord, ApiKeys, StoreError};
 use adal_domain::time::Timestamp;
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -12,56 +13,22 @@ use super::{
     layout::{api_key_sum, corrupt},
 };
 
-/// An API key, as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKeyRecord {
-    /// Its name in lists and in logs; unique.
-    pub id: String,
-    /// The hash of the key.
-    pub hash: [u8; 32],
-    /// What it may do: a role's name, as the edge knows it.
-    pub role: String,
-    /// The shop that it is bound to; `None`: any.
-    pub shop: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// From when on it counts no more; `None`: it counts.
-    pub revoked_at: Option<Timestamp>,
-    /// What a person wrote to tell it from others.
-    pub label: Option<String>,
-}
-
-impl SqliteStore {
-    /// Stores a key, or replaces the one with its id. Durable when it returns.
-    ///
-    /// # Errors
-    /// `Unavailable` where nothing was written, `InDoubt` where that is not known: repeat it.
-    pub async fn put_api_key(&self, record: ApiKeyRecord) -> Result<(), StoreError> {
+#[async_trait]
+impl ApiKeys for SqliteStore {
+    async fn put_api_key(&self, record: ApiKeyRecord) -> Result<(), StoreError> {
         self.write(Work::PutKey(record)).await.map(drop)
     }
 
-    /// Revokes the key `id` as of `at`; the first revocation counts. False where there is no such key.
-    ///
-    /// # Errors
-    /// `Unavailable` where nothing was written, `InDoubt` where that is not known: repeat it.
-    pub async fn revoke_api_key(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
+    async fn revoke_api_key(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
         self.write(Work::RevokeKey(id.to_owned(), at)).await.map(|count| count > 0)
     }
 
-    /// Every key, revoked ones included, by id.
-    ///
-    /// # Errors
-    /// `Unavailable` or `Corrupt`.
-    pub async fn list_api_keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError> {
+    async fn list_api_keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError> {
         self.read(list).await
     }
 
-    /// A number that rises with every change to a key, made here or by another process. One small read: poll it, and
-    /// list the keys when it has changed.
-    ///
-    /// # Errors
-    /// `Unavailable` or `Corrupt`.
-    pub async fn api_keys_version(&self) -> Result<u64, StoreError> {
+    /// Rises by one with every change.
+    async fn api_keys_version(&self) -> Result<u64, StoreError> {
         self.read(|conn| {
             let version = conn
                 .prepare_cached("SELECT value FROM meta WHERE name = 'api_keys'")
@@ -69,19 +36,6 @@ impl SqliteStore {
             version.map(i64::cast_unsigned).map_err(|e| refused(&e))
         })
         .await
-    }
-
-    /// The keys and their version, if it is not `seen` any more.
-    ///
-    /// # Errors
-    /// `Unavailable` or `Corrupt`.
-    pub async fn api_keys_changed_since(&self, seen: u64) -> Result<Option<(u64, Vec<ApiKeyRecord>)>, StoreError> {
-        // The version first: a change between the two reads is then seen again by the next poll, and never missed.
-        let version = self.api_keys_version().await?;
-        if version == seen {
-            return Ok(None);
-        }
-        Ok(Some((version, self.list_api_keys().await?)))
     }
 }
 

@@ -9,10 +9,8 @@
 //! every body carries a CRC-32 over itself *and* over what it belongs to (entity, seq, time, format): a row that turns
 //! up under another entity or seq is found out as well.
 
-use adal_actors::ports::{CodeJob, StoreError, StoredRow, StoredSnapshot};
+use adal_actors::ports::{ApiKeyRecord, CodeJob, StoreError, StoredRow, StoredSnapshot};
 use adal_domain::entity::{Effect, EntityKey, EntityKind, ViewWrite};
-
-use super::keys::ApiKeyRecord;
 
 /// Bits of a position that are the seq: 2,147,483,647 rows of one entity, 4,294,967,295 entities. Either bound is some
 /// hundred gigabytes of rows; an append past it is refused, never wrapped.

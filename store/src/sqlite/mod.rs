@@ -65,10 +65,10 @@ pub use self::{
     backup::{BackupError, BackupReport},
     check::{Depth, IntegrityReport},
     failure::OpenError,
-    keys::ApiKeyRecord,
     open::FORMAT,
     rebuild::{Derived, DerivedRebuild, RebuildReport, Rebuilt},
 };
+use crate::storage::{Health, Storage};
 
 /// How long closing waits for the threads. What is queued is done well within it, unless the disk hangs.
 const CLOSE: Duration = Duration::from_secs(30);
@@ -104,19 +104,6 @@ impl SqliteConfig {
             checkpoint_pages: 4096,
         }
     }
-}
-
-/// Whether the store can do its work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// It reads and writes.
-    Healthy,
-    /// It reads. Writes fail until what `reason` says is over; the store finds that out by itself within seconds, but
-    /// for damage, which takes a restart (and most likely a backup).
-    ReadOnly {
-        /// Why, for a person.
-        reason: Arc<str>,
-    },
 }
 
 /// What was committed since the store was opened.
@@ -203,12 +190,6 @@ impl SqliteStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
-    }
-
-    /// Whether it can write.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.inner.shared.health()
     }
 
     /// What was committed since it was opened.
@@ -303,6 +284,24 @@ impl Drop for Inner {
         if let Err(error) = self.end() {
             tracing::error!(%error, path = %self.path.display(), "closing the store");
         }
+    }
+}
+
+#[async_trait]
+impl Storage for SqliteStore {
+    fn health(&self) -> Health {
+        self.inner.shared.health()
+    }
+
+    fn place(&self) -> String {
+        self.inner.path.display().to_string()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        // It waits for the threads, and they for the disk.
+        let closed = tokio::task::spawn_blocking(move || inner.end());
+        closed.await.unwrap_or_else(|error| Err(unavailable(error.to_string())))
     }
 }
 

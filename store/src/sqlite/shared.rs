@@ -7,7 +7,7 @@ use std::sync::{
 
 use metrics::{Counter, Gauge, Histogram};
 
-use super::Health;
+use crate::storage::Health;
 
 /// What the writer's thread shares with the store's handles.
 #[derive(Debug, Default)]

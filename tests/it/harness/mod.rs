@@ -260,7 +260,7 @@ async fn make_all_keys(app: &App) -> BTreeMap<&'static str, String> {
         app.store.put_api_key(new.record).await.unwrap();
         made.insert(name, new.key);
     }
-    app.auth.refresh(&app.store).await.unwrap();
+    app.auth.refresh(&*app.store).await.unwrap();
     made
 }
 

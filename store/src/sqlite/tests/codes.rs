@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adal_actors::ports::{Codes, Counts, JobState, Journal, StoreError};
+use adal_actors::ports::{ApiKeys, Codes, Counts, JobState, Journal, StoreError};
 use adal_domain::{catalogue::codes, offers::NormalCode};
 
 use super::Folder;

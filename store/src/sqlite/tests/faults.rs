@@ -7,8 +7,9 @@ use adal_domain::entity::View;
 
 use super::{Folder, Planted};
 use crate::{
+    Health, Storage,
     conformance::{append, customer, row, write},
-    sqlite::{Health, SqliteStore},
+    sqlite::SqliteStore,
 };
 
 async fn limit_pages(store: &SqliteStore, more: Option<u32>) {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use adal_actors::ports::{
-    Append, BannerCounts, CodeJob, Codes, Counts, Journal, Opened, StoredRow, StoredSnapshot, Views,
+    ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, Codes, Counts, Journal, Opened, StoredRow, StoredSnapshot,
+    Views,
 };
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View},
@@ -15,7 +16,7 @@ use adal_domain::{
 use super::Folder;
 use crate::{
     conformance::{beside::job, customer, write},
-    sqlite::{ApiKeyRecord, Depth, SqliteStore, open, queries},
+    sqlite::{Depth, SqliteStore, open, queries},
 };
 
 fn golden(format: u8, name: &str) -> PathBuf {

@@ -1,9 +1,10 @@
 //! API keys.
 
+use adal_actors::ports::{ApiKeyRecord, ApiKeys};
 use adal_domain::time::Timestamp;
 
 use super::Folder;
-use crate::sqlite::{ApiKeyRecord, SqliteStore};
+use crate::sqlite::SqliteStore;
 
 fn key(id: &str) -> ApiKeyRecord {
     ApiKeyRecord {

@@ -7,8 +7,9 @@ use adal_domain::time::Timestamp;
 
 use super::Folder;
 use crate::{
+    Health, Storage,
     conformance::{append, customer, row},
-    sqlite::{BackupError, Depth, Health, OpenError, SqliteConfig, SqliteStore},
+    sqlite::{BackupError, Depth, OpenError, SqliteConfig, SqliteStore},
 };
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Rebuilding what is derived.
 
-use adal_actors::ports::{Append, Journal, OwedEffect, StoreError, Views};
+use adal_actors::ports::{ApiKeyRecord, ApiKeys, Append, Journal, OwedEffect, StoreError, Views};
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View},
     time::Timestamp,
@@ -9,7 +9,7 @@ use adal_domain::{
 use super::Folder;
 use crate::{
     conformance::{append, customer, row, write},
-    sqlite::{ApiKeyRecord, Depth, Derived, Rebuilt, SqliteStore},
+    sqlite::{Depth, Derived, Rebuilt, SqliteStore},
 };
 
 const ALL: Derived = Derived { views: true, timers: true, outbox: true };
