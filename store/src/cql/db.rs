@@ -18,14 +18,12 @@
 
 use std::sync::Arc;
 
-use adal_actors::ports::{BannerCounts, CodeJob};
+use adal_actors::ports::{ApiKeyRecord, BannerCounts, CodeJob};
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View},
     time::{Day, Timestamp},
 };
 use async_trait::async_trait;
-
-use crate::sqlite::ApiKeyRecord;
 
 /// Why a statement did not succeed. Each says why, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
