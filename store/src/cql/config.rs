@@ -74,7 +74,10 @@ impl CqlConfig {
     }
 
     /// What can be told without the database.
-    pub(super) fn check(&self) -> Result<(), CqlError> {
+    ///
+    /// # Errors
+    /// Says which key has no sense, and why.
+    pub fn check(&self) -> Result<(), CqlError> {
         let bad = |key: &'static str, rule: String| Err(CqlError::Config { key, rule });
         if self.contact_points.is_empty() {
             return bad("contact_points", "one node at least, as host:port".to_owned());

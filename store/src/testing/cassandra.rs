@@ -373,9 +373,8 @@ static SHARED: RwLock<Shared> = RwLock::const_new(Shared { server: None, folder:
 /// It does not start.
 pub async fn shared() -> RwLockReadGuard<'static, Cassandra> {
     loop {
-        let held = SHARED.read().await;
-        if !held.doubtful
-            && let Ok(server) = RwLockReadGuard::try_map(held, |shared| shared.server.as_ref())
+        if let Ok(server) =
+            RwLockReadGuard::try_map(SHARED.read().await, |shared| shared.server.as_ref().filter(|_| !shared.doubtful))
         {
             return server;
         }
