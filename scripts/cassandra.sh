@@ -9,7 +9,7 @@
 #   --storage-port N     7000           --heap SIZE      256m
 #   --commitlog MODE     batch | group | periodic; only the first two keep through a kill what they acknowledged
 #   --seeds IP,IP        the node itself: a node alone     --token N    0
-#   --ring-delay MS      200            --tier N     1: starts soon; 4: runs faster later
+#   --tier N             1: starts soon; 4: runs faster later
 #   --secure             asks for passwords (first user: cassandra, cassandra), takes TLS beside plain connections, and
 #                        puts its certificate into DIR/tls/ca.pem
 #   --dies-with PID      ends with that process, its parent, however that ends
@@ -66,7 +66,7 @@ certificate() {
 
 run() {
     [ $# -ge 1 ] || usage
-    local dir="$1" address=127.0.0.1 port=9042 storage=7000 heap=256m commitlog=batch seeds="" token=0 ring=200
+    local dir="$1" address=127.0.0.1 port=9042 storage=7000 heap=256m commitlog=batch seeds="" token=0 ring=200 settle=0
     local secure=false parent="" more="" tier=1 authenticator=AllowAllAuthenticator
     shift
     while [ $# -gt 0 ]; do
@@ -86,13 +86,14 @@ run() {
         --commitlog) commitlog="$2" ;;
         --seeds) seeds="$2" ;;
         --token) token="$2" ;;
-        --ring-delay) ring="$2" ;;
         --tier) tier="$2" ;;
         --dies-with) parent="$2" ;;
         *) usage ;;
         esac
         shift 2
     done
+    # Nodes that start together listen before they know each other, and then disagree about tables for a minute or more.
+    case "$seeds" in *,*) ring=1000 settle=-1 ;; esac
     case "$commitlog" in
     batch) ;;
     group) more="commitlog_sync_group_window: 2ms" ;;
@@ -115,7 +116,7 @@ run() {
         -e "s|@SEEDS@|${seeds:-$address}|g; s|@TOKEN@|$token|g; s|@TLS@|$secure|g; s|@AUTHENTICATOR@|$authenticator|g" \
         -e "s|@COMMITLOG@|$commitlog|g; s|@COMMITLOG_MORE@|$more|g" \
         "$parts/cassandra.yaml" >"$dir/conf/cassandra.yaml"
-    sed -e "s|@RING_DELAY@|$ring|g; s|@TIER@|$tier|g" "$parts/jvm.args" >"$dir/conf/jvm.args"
+    sed -e "s|@RING_DELAY@|$ring|g; s|@SETTLE@|$settle|g; s|@TIER@|$tier|g" "$parts/jvm.args" >"$dir/conf/jvm.args"
     local jamm
     jamm="$(echo "$lib"/jamm-*.jar)"
     exec "$java" "-Xms$heap" "-Xmx$heap" "@$dir/conf/jvm.args" "-javaagent:$jamm" \

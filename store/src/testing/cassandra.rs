@@ -100,7 +100,8 @@ impl Cassandra {
         let node = |(index, ip): (usize, &Ipv4Addr)| {
             let dir = dir.join(format!("node{}", index + 1));
             // Thirds of the ring, which goes from -2^63 to 2^63.
-            let token = i64::MIN / 3 * 2 + (i64::MAX / 3) * 2 * i64::try_from(index).unwrap_or(0);
+            let third = (1_i128 << 64) / 3;
+            let token = i128::from(i64::MIN) + third / 2 + third * i128::try_from(index).unwrap_or(0);
             let address = SocketAddr::from((*ip, port));
             let value = [
                 ("--address", ip.to_string()),
@@ -111,8 +112,6 @@ impl Cassandra {
                 ("--tier", options.tier.to_string()),
                 ("--seeds", seeds.clone()),
                 ("--token", token.to_string()),
-                // Three that start together do not find each other within less.
-                ("--ring-delay", if count > 1 { "1000" } else { "200" }.to_owned()),
                 ("--dies-with", std::process::id().to_string()),
             ];
             let mut arguments: Vec<_> = value.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
