@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -53,6 +54,15 @@ impl Bench {
     pub fn adal(&self, store: &str, settings: &[(&str, &str)]) -> Done<Adal> {
         let all: Vec<(&str, &str)> = NO_DAILY_LIMITS.iter().chain(settings).copied().collect();
         Adal::start(&self.binary, &self.folder.join(store), &all)
+    }
+
+    /// Has the server's own command make the tables of a CQL store.
+    pub fn migrate(&self, settings: &[(&str, &str)]) -> Done {
+        let done = Command::new(&self.binary).arg("migrate").envs(settings.iter().copied()).output()?;
+        if done.status.success() {
+            return Ok(());
+        }
+        Err(format!("adal migrate: {}", String::from_utf8_lossy(&done.stderr)).into())
     }
 
     /// The store with many passivated customers.

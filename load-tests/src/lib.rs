@@ -13,6 +13,7 @@ mod machine;
 mod process;
 mod random;
 mod raw;
+mod raw_cql;
 mod report;
 mod rows;
 mod scripts;

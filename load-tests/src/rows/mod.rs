@@ -1,5 +1,6 @@
 //! The rows of the table, one module each.
 
+mod cql;
 mod earn;
 mod first_touch;
 mod level;
@@ -26,10 +27,13 @@ pub enum Name {
     Memory,
     /// That a command's cost does not grow with customers or history.
     Level,
+    /// Earns and cold customers on Cassandra, against the driver alone.
+    Cql,
 }
 
 /// In the order in which they run: the replay's customers are what the later ones store.
-pub const ALL: [Name; 6] = [Name::Scan, Name::Earn, Name::Replay, Name::FirstTouch, Name::Memory, Name::Level];
+pub const ALL: [Name; 7] =
+    [Name::Scan, Name::Earn, Name::Replay, Name::FirstTouch, Name::Memory, Name::Level, Name::Cql];
 
 impl Name {
     /// Measures it.
@@ -44,6 +48,7 @@ impl Name {
             Self::FirstTouch => first_touch::run(bench),
             Self::Memory => memory::run(bench),
             Self::Level => level::run(bench),
+            Self::Cql => cql::run(bench),
         }
     }
 }
