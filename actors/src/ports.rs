@@ -8,7 +8,8 @@
 //!   that is there already, with the same content, is `Ok`; with other content, `Fenced`.
 //! - an append whose caller died while it was in doubt may yet be done, also after the entity was opened again: as the
 //!   next row, or never. Whoever appends after it is `Fenced`, and opens the entity anew; no row is ever replaced.
-//! - rows of an entity have seq 1, 2, 3 ... without a gap.
+//! - rows of an entity have seq 1, 2, 3 ... without a gap. Where several servers share a store it may itself put a row
+//!   among them in which nothing was decided (`row::empty`), when an entity gets another owner.
 //! - views, timer and outbox of a row are durable when the row is.
 
 use std::{sync::Arc, time::Duration};

@@ -144,6 +144,16 @@ impl View {
             Self::CatalogueChange => "catalogue_change",
         }
     }
+
+    /// Whether its rows are listed in order, and not only asked for by key: a store in which that costs something keeps
+    /// what it takes for these views alone.
+    #[must_use]
+    pub const fn is_listed(self) -> bool {
+        match self {
+            Self::Signal | Self::CatalogueChange => true,
+            Self::CardByBarcode | Self::HoldById | Self::ApprovalById | Self::OrderOwner => false,
+        }
+    }
 }
 
 /// An entity's rules. The loop guarantees: commands of one entity are decided one after another, each against the state

@@ -1,24 +1,529 @@
 //! The store on ScyllaDB or Apache Cassandra: the ports on plain inserts that one row fences.
 //!
-//! [`db`] is the database as this module sees it: one method per statement. [`protocol`] decides, in pure functions. Below
-//! [`db`], the driver sends each statement through a session; [`migrate`] makes the tables.
+//! **Who does what.** A process is a *member*; it claims all shards by a conditional write of the cluster's row, and the
+//! version at which it did is its *epoch* ([`owner`]). Everything else is plain statements, repeated until they succeed:
+//! an append writes what finds the row, the row, then verifies that the claim still stands, then writes what follows
+//! from it ([`journal`], [`derived`]). Whoever opens an entity that an earlier owner wrote last adopts it first. What is
+//! history among the rows, and why all this holds, is in [`protocol`]; that it does is searched by the model in
+//! `store/tests/model`.
+//!
+//! **Threads.** Every open and append is a task of its caller's runtime that holds the entity's [`handle`]; the verifying
+//! reads, the beat, the take-over and the watermarks run on the runtime on which the store was opened.
+//!
+//! **What must never happen**: an answer, a published state, an effect or a view before the verification; another content
+//! under a seq and epoch that may have been written; a watermark that passes an append.
+//!
+//! [`db`] is the database as this module sees it: one method per statement, implemented by the driver, which sends each
+//! through a session, and by a model in memory. [`migrate`] makes the tables.
 
+mod clock;
+mod cluster;
+mod codes;
 mod config;
 #[cfg(test)]
 mod contract;
+mod counts;
 pub mod db;
+mod derived;
 mod driver;
 mod failure;
+mod handle;
+mod journal;
+mod keys;
+mod marks;
+mod merge;
 mod migrate;
+mod outbox;
+mod owner;
 mod policy;
 pub mod protocol;
+mod read;
 #[cfg(test)]
 mod real;
+mod recover;
+mod retry;
 mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod sim;
 mod statements;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod views;
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use adal_actors::ports::{
+    ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, CodePage, Codes, Counts, Journal, Opened, OwedEffect,
+    StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+};
+use adal_domain::{
+    entity::{EntityKey, EntityKind, View},
+    ids::{BannerId, OfferId},
+    offers::NormalCode,
+    time::{Day, Timestamp},
+};
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify},
+    task::JoinHandle,
+    time::Instant,
+};
 
 pub use self::{
+    clock::{MachineClock, WallClock},
     config::{CqlConfig, CqlError, CqlTls},
     driver::open,
     migrate::{MigrateReport, migrate},
 };
+use self::{
+    codes::{Desk, told},
+    db::{Database, Failed, Link, OutboxPlace, Place, Stretch},
+    derived::Follower,
+    handle::Handles,
+    marks::Marks,
+    merge::{Read, merged},
+    outbox::{Outbox, Where},
+    owner::{Owner, Terms, Verdict},
+    protocol::SLICES,
+    timers::Timers,
+};
+use crate::{Health, Storage};
+
+/// The name in `meta` of the number that rises when the views are made anew.
+const GENERATION: &str = "view_generation";
+
+/// Rows that a list looks up at the same time.
+const AT_ONCE: usize = 32;
+
+/// A store in one keyspace. Cheap to clone.
+#[derive(Clone)]
+pub struct CqlStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Arc<dyn Database>,
+    clock: Arc<dyn WallClock>,
+    config: CqlConfig,
+    owner: Arc<Owner>,
+    marks: Arc<Marks>,
+    outbox: Arc<Outbox>,
+    timers: Arc<Timers>,
+    follower: Follower,
+    handles: Handles,
+    sums: AsyncMutex<counts::Sums>,
+    /// Codes are given to jobs one change at a time.
+    desk: AsyncMutex<()>,
+    recovered: Arc<Notify>,
+    rows: AtomicU64,
+    recovery: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for CqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CqlStore").field("config", &self.inner.config).field("owner", &self.inner.owner).finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(task) = self.recovery.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+impl CqlStore {
+    /// Connects to the cluster of a configuration, and owns nothing yet: see [`CqlStore::claim`]. Within the tokio runtime
+    /// on which what the store does for all its callers is to run.
+    ///
+    /// # Errors
+    /// A configuration without sense, no node that answers and lets us in, tables that are older or newer than this
+    /// program needs.
+    pub async fn connect(config: CqlConfig) -> Result<Self, CqlError> {
+        let db = driver::open(config.clone()).await?;
+        Ok(Self::over(db, Arc::new(MachineClock), config))
+    }
+
+    /// A store on `db` that owns nothing yet: it reads, and keeps keys and counts. Within the tokio runtime on which what
+    /// it does for all its callers is to run.
+    #[must_use]
+    pub fn over(db: Arc<dyn Database>, clock: Arc<dyn WallClock>, config: CqlConfig) -> Self {
+        let terms = Terms {
+            node: config.node.clone(),
+            dead_after: config.dead_after,
+            beat_every: config.beat_every,
+            confirmed_within: config.confirmed_within,
+        };
+        let owner = Owner::new(Arc::clone(&db), Arc::clone(&clock), terms);
+        let marks = Marks::new(Arc::clone(&db));
+        let outbox = Outbox::new(Arc::clone(&db), Arc::clone(&marks));
+        let timers = Timers::new(Arc::clone(&db), Arc::clone(&marks));
+        let follower = Follower { db: Arc::clone(&db), outbox: Arc::clone(&outbox), generation: AtomicU64::new(0) };
+        let inner = Inner {
+            handles: Handles::new(config.max_handles),
+            db,
+            clock,
+            config,
+            owner,
+            marks,
+            outbox,
+            timers,
+            follower,
+            sums: AsyncMutex::default(),
+            desk: AsyncMutex::default(),
+            recovered: Arc::default(),
+            rows: AtomicU64::new(0),
+            recovery: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Becomes a member and waits until it owns all shards: at once where nobody has them, or an earlier process of the
+    /// same node, or one that handed them over; else until their owner is seen to be dead. What that one left undone is
+    /// done in the background.
+    ///
+    /// # Errors
+    /// The database's, where it does not answer for half a minute; or a claim that was made before.
+    pub async fn claim(&self) -> Result<(), CqlError> {
+        let inner = &self.inner;
+        let deadline = Instant::now() + inner.config.append_deadline;
+        let generation = retry::until(deadline, "meta", || inner.db.meta(GENERATION)).await?;
+        inner.follower.generation.store(generation.unwrap_or(0).max(0).cast_unsigned(), Ordering::SeqCst);
+        inner.owner.claim().await?;
+        let task = tokio::spawn(recover::run(Arc::downgrade(inner)));
+        *inner.recovery.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        Ok(())
+    }
+
+    /// This process among the members.
+    #[must_use]
+    pub fn member(&self) -> &str {
+        self.inner.owner.member()
+    }
+
+    /// Rows made durable since the store was opened.
+    #[must_use]
+    pub fn committed(&self) -> u64 {
+        self.inner.rows.load(Ordering::Relaxed)
+    }
+
+    /// Runs to its end what must not be dropped in the middle, whatever its caller does.
+    async fn whole<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let task = tokio::spawn(work(Arc::clone(&self.inner)));
+        task.await.unwrap_or_else(|_| Err(StoreError::InDoubt("the store's task ended before it answered".into())))
+    }
+
+    fn epoch(&self) -> Result<u64, StoreError> {
+        self.inner.owner.epoch(0)
+    }
+
+    /// A change of what only the owner may change, verified.
+    async fn at_desk<T, F>(&self, work: impl FnOnce(Arc<Inner>, u64) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let epoch = self.epoch()?;
+        let _one = self.inner.desk.lock().await;
+        let done = work(Arc::clone(&self.inner), epoch).await.map_err(told)?;
+        match self.inner.owner.verify(self.inner.deadline()).await.map_err(told)? {
+            Verdict::Ours => Ok(done),
+            Verdict::Lost => Err(StoreError::Unavailable("another server has taken over".into())),
+        }
+    }
+}
+
+impl Inner {
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.config.append_deadline
+    }
+
+    /// Where a row's effects stand.
+    async fn places_of(&self, source: &EntityKey, seq: u64) -> Result<Vec<Where>, StoreError> {
+        if let Some(found) = self.outbox.find(source, seq) {
+            return Ok(vec![found]);
+        }
+        // Void rows of that seq owe nothing; asking for theirs as well does no harm.
+        let (after, before) = (Place { seq: seq - 1, ..Place::LAST }, Place { seq: seq + 1, epoch: 0 });
+        let links = self.db.links(source, Stretch { after, before, descending: false, limit: 64 }).await?;
+        Ok(links.into_iter().map(|Link { place, bucket, .. }| Where { bucket, row_epoch: place.epoch }).collect())
+    }
+
+    async fn deliver(&self, row: Vec<OutboxPlace>) -> Result<(), StoreError> {
+        let Some(first) = row.first().filter(|first| first.seq > 0) else { return Ok(()) };
+        for at in self.places_of(&first.source, first.seq).await? {
+            self.outbox.delete(at, &row).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest row not later than `at`: the rows' times never run backwards.
+    async fn seq_at(self: &Arc<Self>, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        let Some(tip) = self.tip(entity).await? else { return Ok(None) };
+        // The greatest seq that is not later, by halves: `low` is not later (or none), `high` is later.
+        let (mut low, mut high) = (0, tip.seq + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match read::place_of(&*self.db, entity, middle, tip).await? {
+                Some(link) if link.at > at => high = middle,
+                // One that is trimmed is older than what is there.
+                _ => low = middle,
+            }
+        }
+        Ok((low > 0).then_some(low))
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError> {
+        let epoch = self.owner.claimed();
+        let found = self.timers.due(until, limit, protocol::bucket_of(self.clock.now()), epoch).await?;
+        let mut due: Vec<(Timestamp, EntityKey)> = Vec::with_capacity(found.len());
+        for placed in found {
+            let entity = &placed.timer.entity;
+            let wake = placed.timer.wake;
+            if let (Some(epoch), Some(known)) = (epoch, self.handles.peek(entity))
+                && known.wake != Some(wake)
+            {
+                // Left behind by a row that was replaced, or that never was.
+                self.timers.delete(&placed, epoch, known.tip.map_or(0, |tip| tip.seq)).await;
+                continue;
+            }
+            if !due.iter().any(|(_, there)| there == entity) {
+                due.push((wake, placed.timer.entity));
+            }
+        }
+        Ok(due)
+    }
+}
+
+#[async_trait]
+impl Journal for CqlStore {
+    async fn open(&self, entity: &EntityKey) -> Result<Opened, StoreError> {
+        if self.inner.owner.claimed().is_none() && !self.inner.owner.has_ended() {
+            // Who owns nothing reads what there is, and makes nothing its own.
+            return read::found(&*self.inner.db, entity).await.map(|found| journal::opened(&found));
+        }
+        let entity = entity.clone();
+        self.whole(|inner| async move { inner.open(&entity).await }).await
+    }
+
+    async fn append(&self, append: Append) -> Result<(), StoreError> {
+        let done = self.whole(|inner| async move { inner.append(append).await }).await;
+        if let Err(error) = &done {
+            let kind = match error {
+                StoreError::Fenced(_) => "fenced",
+                StoreError::InDoubt(_) => "in_doubt",
+                StoreError::Unavailable(_) => "unavailable",
+                StoreError::Corrupt(_) => "corrupt",
+            };
+            metrics::counter!("adal_journal_errors_total", "kind" => kind).increment(1);
+        }
+        done
+    }
+
+    async fn snapshot(&self, entity: &EntityKey, snapshot: StoredSnapshot) -> Result<(), StoreError> {
+        let entity = entity.clone();
+        self.whole(|inner| async move { inner.snapshot(&entity, snapshot).await }).await
+    }
+
+    async fn rows(
+        &self,
+        entity: &EntityKey,
+        from_seq: u64,
+        to_seq: u64,
+        limit: usize,
+        descending: bool,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        let Some(tip) = self.inner.tip(entity).await? else { return Ok(Vec::new()) };
+        read::rows(&*self.inner.db, entity, (from_seq, to_seq), limit, descending, tip).await
+    }
+
+    async fn seq_at(&self, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError> {
+        self.inner.seq_at(entity, at).await
+    }
+
+    async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
+        let after = after.map(|(source, seq, index)| OutboxPlace { source, seq, index });
+        Ok(self.inner.outbox.owed(after, limit, self.inner.owner.claimed()).await?)
+    }
+
+    async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError> {
+        self.epoch()?;
+        let mut rows: Vec<Vec<OutboxPlace>> = Vec::new();
+        for (source, seq, index) in effects {
+            let place = OutboxPlace { source, seq, index };
+            match rows.last_mut() {
+                Some(row) if row.first().is_some_and(|of| of.source == place.source && of.seq == seq) => {
+                    row.push(place)
+                }
+                _ => rows.push(vec![place]),
+            }
+        }
+        let inner = &self.inner;
+        stream::iter(rows).map(Ok).try_for_each_concurrent(AT_ONCE, |row| inner.deliver(row)).await
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError> {
+        self.inner.due(until, limit).await
+    }
+
+    fn serves(&self) -> Result<(), StoreError> {
+        self.inner.owner.serves()
+    }
+
+    fn owes_more(&self) -> Option<Arc<Notify>> {
+        Some(Arc::clone(&self.inner.recovered))
+    }
+
+    async fn entities(
+        &self,
+        kind: EntityKind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<EntityKey>, StoreError> {
+        let inner = &self.inner;
+        let mut found = Vec::new();
+        let mut after = after.map(str::to_owned);
+        while found.len() < limit {
+            let wanted = limit - found.len();
+            let read = |part: usize, from: Option<EntityKey>, count: usize| -> Read<'_, EntityKey> {
+                let (slice, after) = (u8::try_from(part).unwrap_or_default(), after.as_deref());
+                Box::pin(async move {
+                    let after = from.as_ref().map(|from| &*from.id).or(after);
+                    inner.db.entities(kind, slice, after, count).await
+                })
+            };
+            let page = merged(usize::from(SLICES), wanted, |entity| entity.id.clone(), read).await?;
+            let more = page.len() == wanted;
+            after = page.last().map(|entity| entity.id.to_string());
+            // One is listed before its first row: that one may never have come.
+            let known = stream::iter(page).map(|entity| async move {
+                let rows = Stretch { after: Place::FIRST, before: Place::LAST, descending: false, limit: 1 };
+                let any = !inner.db.links(&entity, rows).await?.is_empty();
+                Ok::<_, Failed>(any.then_some(entity))
+            });
+            let known: Vec<Option<EntityKey>> = known.buffered(AT_ONCE).try_collect().await?;
+            found.extend(known.into_iter().flatten());
+            if !more {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Views for CqlStore {
+    async fn get(&self, view: View, key: &str) -> Result<Option<ViewRow>, StoreError> {
+        Ok(self.inner.db.view(view, key).await?.map(views::row))
+    }
+
+    async fn list(
+        &self,
+        view: View,
+        filter: Option<&str>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ViewRow>, StoreError> {
+        views::list(&*self.inner.db, view, filter, before, limit).await
+    }
+}
+
+#[async_trait]
+impl Codes for CqlStore {
+    async fn begin(&self, job: CodeJob) -> Result<CodeJob, StoreError> {
+        self.at_desk(|inner, epoch| async move { Desk { db: &*inner.db, epoch }.begin(job).await }).await
+    }
+
+    async fn job(&self, id: &str) -> Result<Option<CodeJob>, StoreError> {
+        Ok(self.inner.db.code_job(id).await?.map(|row| row.job))
+    }
+
+    async fn open_jobs(&self, limit: usize) -> Result<Vec<CodeJob>, StoreError> {
+        Ok(codes::open_jobs(&*self.inner.db, limit).await?)
+    }
+
+    async fn add(&self, job: &str, codes: Vec<NormalCode>) -> Result<Option<CodeJob>, StoreError> {
+        let job = job.to_owned();
+        self.at_desk(|inner, epoch| async move { Desk { db: &*inner.db, epoch }.add(&job, codes).await }).await
+    }
+
+    async fn cancel(&self, job: &str) -> Result<Option<CodeJob>, StoreError> {
+        let job = job.to_owned();
+        self.at_desk(|inner, epoch| async move { Desk { db: &*inner.db, epoch }.cancel(&job).await }).await
+    }
+
+    async fn offer_of(&self, code: &NormalCode) -> Result<Option<OfferId>, StoreError> {
+        Ok(codes::offer_of(&*self.inner.db, code).await?)
+    }
+
+    async fn page(&self, offer: &OfferId, after: Option<&str>, limit: usize) -> Result<CodePage, StoreError> {
+        Ok(codes::page(&*self.inner.db, offer, after, limit).await?)
+    }
+}
+
+#[async_trait]
+impl Counts for CqlStore {
+    async fn add_counts(&self, counts: Vec<(BannerId, Day, BannerCounts)>) -> Result<(), StoreError> {
+        let mut sums = self.inner.sums.lock().await;
+        counts::add(&*self.inner.db, &mut sums, self.inner.owner.member(), counts).await
+    }
+
+    async fn counts_of(&self, banner: &BannerId, limit: usize) -> Result<Vec<(Day, BannerCounts)>, StoreError> {
+        counts::of(&*self.inner.db, banner, limit).await
+    }
+}
+
+#[async_trait]
+impl ApiKeys for CqlStore {
+    async fn put_api_key(&self, record: ApiKeyRecord) -> Result<(), StoreError> {
+        keys::put(&*self.inner.db, self.inner.clock.now(), record).await
+    }
+
+    async fn revoke_api_key(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
+        keys::revoke(&*self.inner.db, self.inner.clock.now(), id, at).await
+    }
+
+    async fn list_api_keys(&self) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        keys::list(&*self.inner.db).await
+    }
+
+    async fn api_keys_version(&self) -> Result<u64, StoreError> {
+        keys::version(&*self.inner.db).await
+    }
+}
+
+#[async_trait]
+impl Storage for CqlStore {
+    fn health(&self) -> Health {
+        let owner = &self.inner.owner;
+        match owner.serves() {
+            Err(StoreError::Unavailable(reason)) if owner.claimed().is_some() || owner.has_ended() => {
+                Health::ReadOnly { reason }
+            }
+            _ => Health::Healthy,
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{} on {}", self.inner.config.keyspace, self.inner.config.contact_points.join(", "))
+    }
+
+    async fn deposed(&self) -> Arc<str> {
+        self.inner.owner.deposed().await;
+        "another server has claimed the shards".into()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let closed = self.inner.owner.hand_over().await;
+        closed.map_err(|error| StoreError::Unavailable(error.to_string().into()))
+    }
+}

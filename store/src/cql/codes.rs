@@ -1,0 +1,193 @@
+//! Unique codes and their jobs, by the owner of the shards alone, one change at a time.
+//!
+//! What a transaction does elsewhere is done by order here. A job's row first says which codes are being added
+//! (`pending`), then they are written, then the row says that they are: whoever finds it half done finishes it, and a
+//! code is counted once. A code is looked up before it is given to a job; that only the owner writes, and verifies
+//! afterwards, makes it safe.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use adal_actors::ports::{CodeJob, CodePage, JobState, StoreError};
+use adal_domain::{ids::OfferId, offers::NormalCode};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    db::{CodeJobRow, Database, Failed},
+    merge::{Read, merged},
+    protocol::stamp,
+};
+
+/// Codes of a job in one partition.
+const CHUNK: u64 = 50_000;
+
+/// Codes that are added at a time; more are added in several steps.
+const STEP: usize = 5_000;
+
+/// Open jobs that are looked at.
+const OPEN: usize = 1_000;
+
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    v: u8,
+    codes: Vec<String>,
+}
+
+/// A job under way, with what is needed to write.
+pub(super) struct Desk<'a> {
+    pub(super) db: &'a dyn Database,
+    pub(super) epoch: u64,
+}
+
+impl Desk<'_> {
+    /// Stamps rise with what was done of a job; its end counts more than any step.
+    fn stamp(&self, job: &CodeJob, step: u64) -> i64 {
+        let ended = u64::from(job.state != JobState::Open);
+        stamp(self.epoch, job.done.saturating_mul(4) + step + ended)
+    }
+
+    pub(super) async fn begin(&self, job: CodeJob) -> Result<CodeJob, Failed> {
+        if let Some(there) = self.job(&job.id).await? {
+            return Ok(there.job);
+        }
+        // What finds it first: a job that nothing finds would never be made.
+        self.db.put_offer_job(job.offer.as_str(), &job.id).await?;
+        self.db.put_open_job(job.at, &job.id, stamp(self.epoch, 0)).await?;
+        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: None }, self.stamp(&job, 0)).await?;
+        Ok(job)
+    }
+
+    /// A job, once what was being added to it is.
+    async fn job(&self, id: &str) -> Result<Option<CodeJobRow>, Failed> {
+        let Some(row) = self.db.code_job(id).await? else { return Ok(None) };
+        let Some(pending) = &row.pending else { return Ok(Some(row)) };
+        let pending: Pending = rmp_serde::from_slice(pending)
+            .map_err(|e| Failed::Unreadable(format!("what is added to the job {id}: {e}").into()))?;
+        Ok(Some(CodeJobRow { job: self.finish(row.job, pending.codes).await?, pending: None }))
+    }
+
+    pub(super) async fn add(&self, id: &str, codes: Vec<NormalCode>) -> Result<Option<CodeJob>, Failed> {
+        let Some(CodeJobRow { mut job, .. }) = self.job(id).await? else { return Ok(None) };
+        let codes: Vec<String> = codes.into_iter().map(|code| code.as_str().to_owned()).collect();
+        for codes in codes.chunks(STEP) {
+            let left = usize::try_from(job.count.saturating_sub(job.done)).unwrap_or(usize::MAX);
+            if job.state != JobState::Open || left == 0 {
+                break;
+            }
+            let taken = self.db.codes(codes).await?;
+            let mut new: Vec<String> = Vec::new();
+            for (code, of) in codes.iter().zip(taken) {
+                if of.is_none() && new.len() < left && !new.contains(code) {
+                    new.push(code.clone());
+                }
+            }
+            if new.is_empty() {
+                continue;
+            }
+            let pending = rmp_serde::to_vec_named(&Pending { v: 1, codes: new.clone() })
+                .map_err(|e| Failed::NotDone(e.to_string().into()))?;
+            let row = CodeJobRow { job: job.clone(), pending: Some(pending) };
+            self.db.put_code_job(&row, self.stamp(&job, 2)).await?;
+            job = self.finish(job, new).await?;
+        }
+        Ok(Some(job))
+    }
+
+    /// Writes codes that the job's row says are being added, and then that they are.
+    async fn finish(&self, mut job: CodeJob, codes: Vec<String>) -> Result<CodeJob, Failed> {
+        self.db.put_codes(&codes, &job.id, stamp(self.epoch, 0)).await?;
+        // The chunk goes by what was done before: a repeat writes to the same.
+        let chunk = u32::try_from(job.done / CHUNK).unwrap_or(u32::MAX);
+        self.db.put_codes_of_job(&job.id, chunk, &codes).await?;
+        job.done += codes.len() as u64;
+        if job.done >= job.count {
+            job.state = JobState::Done;
+        }
+        self.end(job).await
+    }
+
+    pub(super) async fn cancel(&self, id: &str) -> Result<Option<CodeJob>, Failed> {
+        match self.job(id).await? {
+            Some(CodeJobRow { mut job, .. }) if job.state == JobState::Open => {
+                job.state = JobState::Cancelled;
+                self.end(job).await.map(Some)
+            }
+            found => Ok(found.map(|row| row.job)),
+        }
+    }
+
+    async fn end(&self, job: CodeJob) -> Result<CodeJob, Failed> {
+        // The end of a cancelled one counts more than the step that it may have broken off.
+        let step = if job.state == JobState::Cancelled { 2 } else { 0 };
+        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: None }, self.stamp(&job, step)).await?;
+        if job.state != JobState::Open {
+            self.db.delete_open_job(job.at, &job.id, stamp(self.epoch, 1)).await?;
+        }
+        Ok(job)
+    }
+}
+
+pub(super) async fn open_jobs(db: &dyn Database, limit: usize) -> Result<Vec<CodeJob>, Failed> {
+    let mut found = Vec::new();
+    for (_, id) in db.open_jobs(OPEN).await? {
+        if found.len() >= limit {
+            break;
+        }
+        // One that ended, or never was (its maker failed between the rows), may still be listed.
+        found.extend(db.code_job(&id).await?.map(|row| row.job).filter(|job| job.state == JobState::Open));
+    }
+    Ok(found)
+}
+
+pub(super) async fn offer_of(db: &dyn Database, code: &NormalCode) -> Result<Option<OfferId>, Failed> {
+    let Some(job) = db.code(code.as_str()).await? else { return Ok(None) };
+    match db.code_job(&job).await? {
+        Some(row) => Ok(Some(row.job.offer)),
+        None => Err(Failed::Unreadable(format!("a code is of the job `{job}`, which is not there").into())),
+    }
+}
+
+pub(super) async fn page(
+    db: &dyn Database,
+    offer: &OfferId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<CodePage, Failed> {
+    let mut parts: Vec<(String, u32, Arc<str>)> = Vec::new();
+    for id in db.offer_jobs(offer.as_str()).await? {
+        let Some(CodeJobRow { job, pending }) = db.code_job(&id).await? else { continue };
+        let last = match (job.done, pending) {
+            (0, None) => continue,
+            (done, None) => (done - 1) / CHUNK,
+            (done, Some(_)) => done / CHUNK,
+        };
+        let prefix: Arc<str> = job.prefix.into();
+        parts.extend(
+            (0..=u32::try_from(last).unwrap_or(u32::MAX)).map(|chunk| (id.clone(), chunk, Arc::clone(&prefix))),
+        );
+    }
+    type Line = (String, usize);
+    let read = |part: usize, from: Option<Line>, count: usize| -> Read<'_, Line> {
+        let of = parts.get(part);
+        Box::pin(async move {
+            let Some((job, chunk, _)) = of else { return Ok(Vec::new()) };
+            let after = from.as_ref().map(|(code, _)| code.as_str()).or(after);
+            let codes = db.codes_of_job(job, *chunk, after, count).await?;
+            Ok(codes.into_iter().map(|code| (code, part)).collect())
+        })
+    };
+    let found = merged(parts.len(), limit, Clone::clone, read).await?;
+    let next = match found.len().cmp(&limit) {
+        Ordering::Less => None,
+        _ => found.last().map(|(code, _)| code.clone()),
+    };
+    let prefix = |part: usize| parts.get(part).map(|(_, _, prefix)| Arc::clone(prefix)).unwrap_or_default();
+    Ok(CodePage { codes: found.into_iter().map(|(code, part)| (code, prefix(part))).collect(), next })
+}
+
+/// What a caller of [`Desk`] is told.
+pub(super) fn told(failed: Failed) -> StoreError {
+    match failed {
+        Failed::Unknown(why) => StoreError::InDoubt(why),
+        failed => failed.into(),
+    }
+}

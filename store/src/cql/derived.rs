@@ -1,0 +1,193 @@
+//! What follows from a row: views and what it owes. It stands in the row, as bytes of this module's own, so that whoever
+//! takes the entity over can write it again without knowing the rules.
+//!
+//! Every write here is idempotent and stamped, so that doing it twice, late, or beside a later row's changes nothing:
+//! views by the row's seq (a key is only ever written by one entity), the outbox by the row's epoch and seq. Of a view
+//! that is listed the lists come first and the row last: the row then says that the lists are as it says.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use adal_domain::entity::{Effect, EntityKey, View, ViewWrite};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    db::{Database, Failed, JournalRow, ListPart, OutboxPlace, OutboxRow, ViewEntry},
+    outbox::{Outbox, Where},
+    protocol::{shard_of, slice_of, stamp},
+};
+
+const FORMAT: u8 = 1;
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Derived {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) views: Vec<ViewWrite>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) effects: Vec<Effect>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u8,
+    #[serde(flatten)]
+    derived: &'a Derived,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    v: u8,
+    #[serde(flatten)]
+    derived: Derived,
+}
+
+impl Derived {
+    /// What is stored; `None` where nothing follows.
+    pub(super) fn encode(&self) -> Result<Option<Vec<u8>>, Failed> {
+        if self.views.is_empty() && self.effects.is_empty() {
+            return Ok(None);
+        }
+        let bytes = rmp_serde::to_vec_named(&Written { v: FORMAT, derived: self });
+        bytes.map(Some).map_err(|e| Failed::NotDone(format!("what follows cannot be encoded: {e}").into()))
+    }
+
+    pub(super) fn decode(row: &JournalRow) -> Result<Self, Failed> {
+        let Some(bytes) = &row.derived else { return Ok(Self::default()) };
+        let bad = |why: String| Failed::Unreadable(format!("what follows from row {}: {why}", row.place.seq).into());
+        let read: Read = rmp_serde::from_slice(bytes).map_err(|e| bad(e.to_string()))?;
+        if read.v > FORMAT {
+            return Err(bad(format!("it is of format {}, newer than {FORMAT}", read.v)));
+        }
+        Ok(read.derived)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.views.is_empty() && self.effects.is_empty()
+    }
+}
+
+/// Writes what follows from rows.
+pub(super) struct Follower {
+    pub(super) db: Arc<dyn Database>,
+    pub(super) outbox: Arc<Outbox>,
+    /// Rises when the views are made anew: what stands from before is covered.
+    pub(super) generation: AtomicU64,
+}
+
+/// Whose row it is that something follows from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) entity: &'a EntityKey,
+    pub(super) seq: u64,
+    /// The row's own bucket and epoch.
+    pub(super) at: Where,
+    /// Ours.
+    pub(super) epoch: u64,
+}
+
+impl Follower {
+    /// Writes all of it once. What failed is done again, whole.
+    pub(super) async fn follow(&self, of: Of<'_>, derived: &Derived) -> Result<(), Failed> {
+        if derived.is_empty() {
+            return Ok(());
+        }
+        let views = futures_util::future::try_join_all(last_words(&derived.views).map(|write| self.view(of, write)));
+        futures_util::future::try_join(views, self.owe(of, &derived.effects)).await?;
+        Ok(())
+    }
+
+    async fn owe(&self, of: Of<'_>, effects: &[Effect]) -> Result<(), Failed> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let place = |index| OutboxPlace { source: of.entity.clone(), seq: of.seq, index };
+        let rows: Vec<OutboxRow> = (0..)
+            .zip(effects)
+            .map(|(index, effect)| OutboxRow { place: place(index), effect: effect.clone() })
+            .collect();
+        self.outbox.put(of.at, &rows, of.epoch).await
+    }
+
+    async fn view(&self, of: Of<'_>, write: &ViewWrite) -> Result<(), Failed> {
+        let stamp = stamp(self.generation.load(Ordering::SeqCst), of.seq);
+        let (view, key) = (write.view, write.key.as_str());
+        let entry = write.value.as_ref().map(|value| ViewEntry {
+            key: key.to_owned(),
+            filter: write.filter.clone(),
+            entity: of.entity.clone(),
+            seq: of.seq,
+            value: value.clone(),
+        });
+        if view.is_listed() {
+            self.lists(of, view, key, entry.as_ref(), stamp).await?;
+        }
+        match &entry {
+            Some(entry) => self.db.put_view(view, entry, stamp).await,
+            None => self.db.delete_view(view, key, stamp).await,
+        }
+    }
+
+    async fn lists(
+        &self,
+        of: Of<'_>,
+        view: View,
+        key: &str,
+        entry: Option<&ViewEntry>,
+        stamp: i64,
+    ) -> Result<(), Failed> {
+        let slice = slice_of(shard_of(of.entity));
+        let part = |filter| ListPart { view, filter, slice };
+        let there = self.db.view(view, key).await?;
+        if let Some(there) = &there
+            && entry.is_none_or(|entry| entry.filter != there.filter)
+        {
+            self.db.delete_view_list(part(Some(&there.filter)), key, stamp).await?;
+        }
+        match entry {
+            Some(entry) => {
+                let of_filter = self.db.put_view_list(part(Some(&entry.filter)), entry, stamp);
+                futures_util::future::try_join(of_filter, self.db.put_view_list(part(None), entry, stamp)).await?;
+                Ok(())
+            }
+            None => self.db.delete_view_list(part(None), key, stamp).await,
+        }
+    }
+}
+
+/// Of several changes of one row to one key the last counts, and only that may be written: they have the same stamp.
+fn last_words(views: &[ViewWrite]) -> impl Iterator<Item = &ViewWrite> {
+    let later = |at: usize, write: &ViewWrite| {
+        views.iter().skip(at + 1).any(|later| later.view == write.view && later.key == write.key)
+    };
+    views.iter().enumerate().filter(move |(at, write)| !later(*at, write)).map(|(_, write)| write)
+}
+
+#[cfg(test)]
+mod tests {
+    use adal_domain::{entity::EntityKind, time::Timestamp};
+
+    use super::*;
+    use crate::cql::db::Place;
+
+    fn row(derived: Option<Vec<u8>>) -> JournalRow {
+        let place = Place { seq: 3, epoch: 1 };
+        let (at, body) = (Timestamp(0), vec![]);
+        JournalRow { place, parent_epoch: 1, at, format: 1, body, bucket: 0, wake: None, derived }
+    }
+
+    #[test]
+    fn what_follows_comes_back_as_it_was_written() {
+        assert_eq!(Derived::default().encode().unwrap(), None);
+        let views = vec![ViewWrite { view: View::Signal, key: "k".into(), filter: "f".into(), value: Some(vec![1]) }];
+        let target = EntityKey::new(EntityKind::Promo, "p");
+        let derived = Derived { views, effects: vec![Effect { target, command: vec![2, 3] }] };
+        let bytes = derived.encode().unwrap();
+        assert_eq!(Derived::decode(&row(bytes)).unwrap(), derived);
+        assert!(matches!(Derived::decode(&row(Some(vec![0xc1]))), Err(Failed::Unreadable(_))));
+        let newer = rmp_serde::to_vec_named(&Written { v: 2, derived: &derived }).unwrap();
+        assert!(matches!(Derived::decode(&row(Some(newer))), Err(Failed::Unreadable(_))));
+    }
+}

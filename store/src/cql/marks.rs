@@ -1,0 +1,218 @@
+//! Buckets and watermarks: what a successor would have to look at, shard by shard.
+//!
+//! Every append has a *ticket*: the ten minutes in which it is listed. A shard's watermark, in the database, says up to
+//! which bucket everything that follows from its rows is written, and names the highest bucket used, before its first
+//! use. Whoever takes the shard over opens what is listed between the two. So: a bucket never runs backwards, whatever
+//! the clock does, and is never behind the watermark, also an earlier owner's; and the watermark never passes an append
+//! that has a ticket. It is kept for each epoch: a taker copies the latest earlier one first, and what a former owner
+//! still writes counts for nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+
+use super::{
+    db::{Database, Failed, Watermark},
+    protocol::SHARDS,
+    retry,
+};
+
+/// Watermarks of a shard that are looked at: one for each claim since the last that was tidied up.
+const MARKS: usize = 8;
+
+#[derive(Default)]
+struct Flying {
+    /// Tickets that are out, by bucket.
+    tickets: BTreeMap<u32, usize>,
+    /// What an earlier owner may have left undone is done.
+    recovered: bool,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// As it stands in the database under our epoch; `None`: not copied yet.
+    mark: AsyncMutex<Option<Watermark>>,
+    /// The earlier owner's, as it was found.
+    found: Mutex<Option<Watermark>>,
+    flying: Mutex<Flying>,
+}
+
+/// See the module.
+pub(super) struct Marks {
+    db: Arc<dyn Database>,
+    shards: Vec<Shard>,
+}
+
+/// The right to append a row: as long as it is held, the watermark stays behind its bucket.
+pub(super) struct Ticket {
+    marks: Arc<Marks>,
+    shard: u16,
+    bucket: u32,
+}
+
+impl Ticket {
+    pub(super) fn bucket(&self) -> u32 {
+        self.bucket
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(shard) = self.marks.shards.get(usize::from(self.shard)) {
+            let mut flying = lock(&shard.flying);
+            if let Some(count) = flying.tickets.get_mut(&self.bucket) {
+                *count -= 1;
+                if *count == 0 {
+                    flying.tickets.remove(&self.bucket);
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Marks {
+    pub(super) fn new(db: Arc<dyn Database>) -> Arc<Self> {
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Arc::new(Self { db, shards })
+    }
+
+    fn shard(&self, shard: u16) -> Result<&Shard, Failed> {
+        self.shards.get(usize::from(shard)).ok_or_else(|| Failed::NotDone("there is no such shard".into()))
+    }
+
+    /// A ticket for one append in a shard that is ours since `epoch`, when the clock shows `now` (a bucket).
+    pub(super) async fn ticket(
+        self: &Arc<Self>,
+        shard: u16,
+        epoch: u64,
+        now: u32,
+        deadline: Instant,
+    ) -> Result<Ticket, Failed> {
+        let of = self.shard(shard)?;
+        let mut mark = of.mark.lock().await;
+        let copied = self.copied(of, &mut mark, shard, epoch, now, deadline).await?;
+        let bucket = now.max(copied.highest_bucket).max(copied.done_bucket);
+        if bucket > copied.highest_bucket {
+            self.write(&mut mark, Watermark { highest_bucket: bucket, ..copied }, deadline).await?;
+        }
+        // Under the lock: nothing advances between the choice and this.
+        *lock(&of.flying).tickets.entry(bucket).or_default() += 1;
+        Ok(Ticket { marks: Arc::clone(self), shard, bucket })
+    }
+
+    /// What the shard's earlier owner left: what follows from rows of these buckets and later may not be written. Copied
+    /// to our epoch when this returns. `None`: it had no owner before.
+    pub(super) async fn left_by_earlier(
+        &self,
+        shard: u16,
+        epoch: u64,
+        now: u32,
+        deadline: Instant,
+    ) -> Result<Option<Watermark>, Failed> {
+        let of = self.shard(shard)?;
+        let mut mark = of.mark.lock().await;
+        self.copied(of, &mut mark, shard, epoch, now, deadline).await?;
+        Ok(*lock(&of.found))
+    }
+
+    /// Our epoch's watermark, which is made from the latest earlier one where it is not there yet.
+    async fn copied(
+        &self,
+        of: &Shard,
+        mark: &mut Option<Watermark>,
+        shard: u16,
+        epoch: u64,
+        now: u32,
+        deadline: Instant,
+    ) -> Result<Watermark, Failed> {
+        if let Some(mark) = mark {
+            return Ok(*mark);
+        }
+        let found = retry::until(deadline, "watermark", || self.db.watermarks(shard, MARKS)).await?;
+        let earlier = found.iter().filter(|mark| mark.epoch < epoch).max_by_key(|mark| mark.epoch).copied();
+        *lock(&of.found) = earlier;
+        let ours = match earlier {
+            Some(earlier) => Watermark { epoch, ..earlier },
+            None => Watermark { shard, epoch, done_bucket: now, highest_bucket: now },
+        };
+        self.write(mark, ours, deadline).await?;
+        if found.iter().filter(|mark| mark.epoch < epoch).count() > 1 {
+            // Ours says what they said: only the latest counts.
+            let _ = self.db.delete_watermarks(shard, epoch).await;
+        }
+        Ok(ours)
+    }
+
+    async fn write(&self, mark: &mut Option<Watermark>, next: Watermark, deadline: Instant) -> Result<(), Failed> {
+        retry::until(deadline, "watermark", || self.db.put_watermark(&next)).await?;
+        *mark = Some(next);
+        Ok(())
+    }
+
+    /// What an earlier owner of the shard left is done: its watermark may advance.
+    pub(super) fn recovered(&self, shard: u16) {
+        if let Ok(of) = self.shard(shard) {
+            lock(&of.flying).recovered = true;
+        }
+    }
+
+    /// Whether nothing of before the bucket will ever be written again in any of these shards.
+    pub(super) async fn are_past(&self, shards: std::ops::Range<u16>, bucket: u32) -> bool {
+        for shard in shards {
+            let Ok(of) = self.shard(shard) else { return false };
+            let mark = of.mark.lock().await;
+            let flying = lock(&of.flying);
+            // A shard without a mark of ours has written nothing in this epoch, and its first ticket is not behind what
+            // it finds: which is not known.
+            let past = flying.recovered && mark.is_some_and(|mark| mark.done_bucket > bucket);
+            if !past {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The highest bucket that any of these shards has used, if any has.
+    pub(super) async fn highest(&self, shards: std::ops::Range<u16>) -> Option<u32> {
+        let mut highest = None;
+        for shard in shards {
+            if let Ok(of) = self.shard(shard)
+                && let Some(mark) = &*of.mark.lock().await
+            {
+                highest = highest.max(Some(mark.highest_bucket));
+            }
+        }
+        highest
+    }
+
+    /// Moves a shard's watermark as far as it goes; answers the buckets that are behind it now and were not before.
+    pub(super) async fn advance(
+        &self,
+        shard: u16,
+        now: u32,
+        deadline: Instant,
+    ) -> Result<std::ops::Range<u32>, Failed> {
+        let of = self.shard(shard)?;
+        let mut mark = of.mark.lock().await;
+        let Some(there) = *mark else { return Ok(0..0) };
+        let done = {
+            let flying = lock(&of.flying);
+            let first = flying.tickets.keys().next().copied().unwrap_or(u32::MAX);
+            let reached = first.min(now.max(there.highest_bucket));
+            // Where nothing was written since it last moved, there is nothing to say.
+            if !flying.recovered || there.done_bucket > there.highest_bucket || reached <= there.done_bucket {
+                return Ok(0..0);
+            }
+            reached
+        };
+        self.write(&mut mark, Watermark { done_bucket: done, ..there }, deadline).await?;
+        Ok(there.done_bucket..done.min(there.highest_bucket + 1))
+    }
+}

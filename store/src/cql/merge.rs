@@ -1,0 +1,88 @@
+//! Lists that stand in many partitions, read as one: each partition in its order, the least of all heads first.
+
+use std::pin::Pin;
+
+use futures_util::{StreamExt, stream};
+
+use super::db::Failed;
+
+/// Partitions that are read at the same time.
+const AT_ONCE: usize = 32;
+
+/// What one read of a partition gives.
+pub(super) type Read<'a, T> = Pin<Box<dyn Future<Output = Result<Vec<T>, Failed>> + Send + 'a>>;
+
+struct Part<T> {
+    /// What was read and not given yet; the next one last.
+    left: Vec<T>,
+    last: Option<T>,
+    /// It was read to its end.
+    ended: bool,
+}
+
+/// The first `limit` rows of all `parts` by `key`. `read(part, after, count)` gives rows of a partition after a row of
+/// it, at most so many, in the order of `key`; fewer: there are no more.
+pub(super) async fn merged<'a, T, K>(
+    parts: usize,
+    limit: usize,
+    key: impl Fn(&T) -> K,
+    read: impl Fn(usize, Option<T>, usize) -> Read<'a, T>,
+) -> Result<Vec<T>, Failed>
+where
+    T: Clone + Send + 'a,
+    K: Ord,
+{
+    // A page's share of each, doubled: most pages then need one read of each.
+    let mut count = (limit / parts.max(1) * 2 + 8).min(limit.max(1));
+    let reads: Vec<Read<'a, T>> = (0..parts).map(|part| read(part, None, count)).collect();
+    let first: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
+    let mut open = Vec::with_capacity(parts);
+    for rows in first {
+        open.push(part(rows?, count));
+    }
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let least = open.iter().enumerate().filter_map(|(at, part)| Some((key(part.left.last()?), at))).min();
+        let Some((_, at)) = least else { break };
+        let Some(from) = open.get_mut(at) else { break };
+        found.extend(from.left.pop());
+        if from.left.is_empty() && !from.ended && found.len() < limit {
+            count = (count * 2).min(limit);
+            *from = part(read(at, from.last.clone(), count).await?, count);
+        }
+    }
+    Ok(found)
+}
+
+fn part<T: Clone>(mut rows: Vec<T>, asked: usize) -> Part<T> {
+    let (last, ended) = (rows.last().cloned(), rows.len() < asked);
+    rows.reverse();
+    Part { left: rows, last, ended }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_the_cut_the_order_is_that_of_all() {
+        let parts: Vec<Vec<u32>> =
+            (0..7).map(|part| (0..part * part * 9).map(|n| n * 13 + part * 5).collect()).collect();
+        let mut all: Vec<(u32, usize)> =
+            parts.iter().enumerate().flat_map(|(at, part)| part.iter().map(move |n| (*n, at))).collect();
+        all.sort_unstable();
+        for limit in [0, 1, 2, 7, 50, 333, 10_000] {
+            let read = |part: usize, after: Option<(u32, usize)>, count: usize| -> Read<'_, (u32, usize)> {
+                let rows = parts[part].iter().map(move |n| (*n, part));
+                let rows: Vec<_> = rows.filter(|row| after.is_none_or(|after| *row > after)).take(count).collect();
+                Box::pin(async move { Ok(rows) })
+            };
+            let found = merged(parts.len(), limit, |row| *row, read).await.unwrap();
+            assert_eq!(found, all[..limit.min(all.len())], "{limit}");
+        }
+        let broken = |part, _, _| -> Read<'_, u32> {
+            Box::pin(async move { if part == 1 { Err(Failed::NotDone("x".into())) } else { Ok(vec![]) } })
+        };
+        assert!(merged(2, 5, |row| *row, broken).await.is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! What entities owe each other and is not delivered: by slice and bucket, so that what is over is dropped whole.
+//!
+//! An effect stands in the bucket of the row that owes it: whoever delivers it finds the bucket by the row. A bucket is
+//! listed before its first row, and dropped when nothing is left in it and no shard of the slice writes there any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use adal_actors::ports::OwedEffect;
+use adal_domain::entity::EntityKey;
+
+use super::{
+    db::{Database, Failed, OutboxPlace, OutboxRow, Queue},
+    marks::Marks,
+    merge::{Read, merged},
+    protocol::{SHARDS, SLICES, last_stamp, shard_of, slice_of, stamp},
+};
+
+/// Rows whose bucket is kept in mind, so that their delivery reads nothing.
+const KNOWN: usize = 65_536;
+
+/// Buckets of a slice that are looked at: two weeks of them.
+pub(super) const BUCKETS: usize = 2_048;
+
+/// See the module.
+pub(super) struct Outbox {
+    db: Arc<dyn Database>,
+    marks: Arc<Marks>,
+    listed: Mutex<BTreeSet<Queue>>,
+    /// Of rows that owe something: their bucket, and the epoch in which they were written.
+    rows: Mutex<BTreeMap<(EntityKey, u64), Where>>,
+}
+
+/// Where the effects of a row stand, and under which stamps: those of the row's own epoch, so that a later owner who
+/// writes them again does not bring back what was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Where {
+    pub(super) bucket: u32,
+    pub(super) row_epoch: u64,
+}
+
+/// The shards of a slice.
+pub(super) fn shards_of(slice: u8) -> std::ops::Range<u16> {
+    let each = SHARDS / u16::from(SLICES);
+    u16::from(slice) * each..(u16::from(slice) + 1) * each
+}
+
+impl Outbox {
+    pub(super) fn new(db: Arc<dyn Database>, marks: Arc<Marks>) -> Arc<Self> {
+        Arc::new(Self { db, marks, listed: Mutex::default(), rows: Mutex::default() })
+    }
+
+    /// Owes what a row owes. `epoch` is ours.
+    pub(super) async fn put(&self, of: Where, rows: &[OutboxRow], epoch: u64) -> Result<(), Failed> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let queue = Queue { slice: slice_of(shard_of(&first.place.source)), bucket: of.bucket };
+        if !lock(&self.listed).contains(&queue) {
+            self.db.put_outbox_bucket(queue, stamp(epoch, 0)).await?;
+            lock(&self.listed).insert(queue);
+        }
+        self.remember(&first.place, of);
+        // The deletion counts more: what was delivered is not owed again by a repeat of this.
+        self.db.put_outbox(queue, rows, stamp(of.row_epoch, first.place.seq * 2)).await
+    }
+
+    fn remember(&self, place: &OutboxPlace, of: Where) {
+        let mut rows = lock(&self.rows);
+        if rows.len() >= KNOWN {
+            rows.clear();
+        }
+        rows.insert((place.source.clone(), place.seq), of);
+    }
+
+    /// Where a row's effects stand, if that is in mind.
+    pub(super) fn find(&self, source: &EntityKey, seq: u64) -> Option<Where> {
+        lock(&self.rows).get(&(source.clone(), seq)).copied()
+    }
+
+    /// The targets have these: they leave. All of one row.
+    pub(super) async fn delete(&self, of: Where, places: &[OutboxPlace]) -> Result<(), Failed> {
+        let Some(first) = places.first() else { return Ok(()) };
+        let queue = Queue { slice: slice_of(shard_of(&first.source)), bucket: of.bucket };
+        self.db.delete_outbox(queue, places, stamp(of.row_epoch, first.seq * 2 + 1)).await
+    }
+
+    /// What is owed, by slice, source, seq and index, after `after`.
+    pub(super) async fn owed(
+        &self,
+        after: Option<OutboxPlace>,
+        limit: usize,
+        epoch: Option<u64>,
+    ) -> Result<Vec<OwedEffect>, Failed> {
+        let mut found = Vec::new();
+        let first = after.as_ref().map_or(0, |after| slice_of(shard_of(&after.source)));
+        // As the slices are listed one after another, an `after` counts in its own alone.
+        let mut after = after;
+        for slice in first..SLICES {
+            if found.len() >= limit {
+                break;
+            }
+            found.extend(self.of_slice(slice, after.take(), limit - found.len(), epoch).await?);
+        }
+        Ok(found)
+    }
+
+    async fn of_slice(
+        &self,
+        slice: u8,
+        after: Option<OutboxPlace>,
+        limit: usize,
+        epoch: Option<u64>,
+    ) -> Result<Vec<OwedEffect>, Failed> {
+        let buckets = self.db.outbox_buckets(slice, BUCKETS).await?;
+        let whole = after.is_none();
+        let empty = Mutex::new(Vec::new());
+        let read = |part: usize, from: Option<OutboxRow>, count: usize| -> Read<'_, OutboxRow> {
+            let bucket = buckets.get(part).copied().unwrap_or_default();
+            let (after, empty) = (from.map(|row| row.place).or_else(|| after.clone()), &empty);
+            Box::pin(async move {
+                let first = after.is_none();
+                let rows = self.db.outbox(Queue { slice, bucket }, after.as_ref(), count).await?;
+                if first && rows.is_empty() {
+                    lock(empty).push(bucket);
+                }
+                Ok(rows)
+            })
+        };
+        let key = |row: &OutboxRow| {
+            let place = &row.place;
+            (place.source.kind.as_str(), place.source.id.clone(), place.seq, place.index)
+        };
+        let rows = merged(buckets.len(), limit, key, read).await?;
+        if let (true, Some(epoch)) = (whole, epoch) {
+            self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), epoch).await;
+        }
+        let owed = rows.into_iter().map(|OutboxRow { place, effect }| OwedEffect {
+            source: place.source,
+            seq: place.seq,
+            index: place.index,
+            effect,
+        });
+        Ok(owed.collect())
+    }
+
+    /// Drops partitions that were found empty and stay so. That one is not dropped costs a read each time, and no more.
+    async fn drop_empty(&self, slice: u8, buckets: Vec<u32>, epoch: u64) {
+        for bucket in buckets {
+            if self.marks.are_past(shards_of(slice), bucket).await {
+                let queue = Queue { slice, bucket };
+                lock(&self.listed).remove(&queue);
+                if let Err(error) = self.db.drop_outbox_bucket(queue, last_stamp(epoch)).await {
+                    tracing::debug!(%error, slice, bucket, "an empty part of the outbox stays for now");
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,113 @@
+//! Cells, replicas, and what two of them say together.
+
+use std::{any::Any, collections::BTreeMap, sync::Arc};
+
+use crate::cql::db::{ClusterRow, JournalRow};
+
+/// A column of a key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Col {
+    Int(i64),
+    Text(String),
+    /// After everything.
+    End,
+}
+
+/// Table, partition, clustering.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) table: &'static str,
+    pub(super) part: Vec<Col>,
+    pub(super) row: Vec<Col>,
+}
+
+/// What a row says.
+pub(super) type Found = Arc<dyn Any + Send + Sync>;
+
+#[derive(Clone)]
+pub(super) struct Cell {
+    pub(super) stamp: i64,
+    /// `None`: deleted.
+    pub(super) value: Option<Found>,
+}
+
+pub(super) enum Change {
+    Put(Key, Cell),
+    /// A whole partition, as of a stamp.
+    Drop(Key, i64),
+    /// Rows of a partition before one, which never come again.
+    Before(Key),
+}
+
+/// One copy.
+#[derive(Default)]
+pub(super) struct Replica {
+    cells: BTreeMap<Key, Cell>,
+    dropped: BTreeMap<(&'static str, Vec<Col>), i64>,
+}
+
+impl Cell {
+    /// The greater stamp counts; of the same, the deletion.
+    fn yields_to(&self, other: &Self) -> bool {
+        other.stamp > self.stamp || (other.stamp == self.stamp && other.value.is_none())
+    }
+}
+
+impl Replica {
+    fn dropped(&self, key: &Key) -> i64 {
+        self.dropped.get(&(key.table, key.part.clone())).copied().unwrap_or(i64::MIN)
+    }
+
+    /// `Err`: what nobody may ever write.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::Put(key, cell) => {
+                let there = self.cells.get(key);
+                if let Some((old, new)) = journal_rows(there, cell)
+                    && old != new
+                {
+                    return Err(format!("two contents at {key:?}: {old:?} and {new:?}"));
+                }
+                if cell.stamp > self.dropped(key) && there.is_none_or(|there| there.yields_to(cell)) {
+                    self.cells.insert(key.clone(), cell.clone());
+                }
+            }
+            Change::Drop(key, stamp) => {
+                let place = self.dropped.entry((key.table, key.part.clone())).or_insert(i64::MIN);
+                *place = (*place).max(*stamp);
+                self.cells.retain(|at, cell| at.table != key.table || at.part != key.part || cell.stamp > *stamp);
+            }
+            Change::Before(key) => {
+                let (table, part) = (key.table, &key.part);
+                self.cells.retain(|at, _| at.table != table || at.part != *part || at.row >= key.row);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn journal_rows<'a>(there: Option<&'a Cell>, new: &'a Cell) -> Option<(&'a JournalRow, &'a JournalRow)> {
+    let row = |cell: &'a Cell| cell.value.as_ref()?.downcast_ref::<JournalRow>();
+    Some((row(there?)?, row(new)?))
+}
+
+/// What two replicas say of the keys from `from` to `to`, that one not included.
+pub(super) fn merged(a: &Replica, b: &Replica, from: &Key, to: &Key) -> Vec<(Key, Found)> {
+    let mut cells: BTreeMap<&Key, &Cell> = BTreeMap::new();
+    if from >= to {
+        return Vec::new();
+    }
+    for (key, cell) in a.cells.range(from..to).chain(b.cells.range(from..to)) {
+        if cells.get(key).is_none_or(|there| there.yields_to(cell)) {
+            cells.insert(key, cell);
+        }
+    }
+    let alive = cells.into_iter().filter(|(key, cell)| cell.stamp > a.dropped(key).max(b.dropped(key)));
+    alive.filter_map(|(key, cell)| Some((key.clone(), cell.value.clone()?))).collect()
+}
+
+/// The write of the cluster's row.
+pub(super) fn cluster(row: &ClusterRow) -> Change {
+    let key = Key { table: "cluster", part: vec![], row: vec![] };
+    Change::Put(key, Cell { stamp: i64::try_from(row.version).unwrap_or(i64::MAX), value: Some(Arc::new(row.clone())) })
+}

@@ -1,0 +1,158 @@
+//! When entities want to be woken: by slice and bucket, earliest first.
+//!
+//! A timer stands in the ten minutes in which it is due, or in those of the append that asked for it if that is later:
+//! so a bucket that is over is never written again, and is dropped when it is empty. Which buckets have rows is kept in
+//! mind: for as long as the shards are ours nobody else's timers count (whoever takes over an entity writes its timer
+//! again), and most looks at most slices then read nothing.
+//!
+//! Stamps: of epoch and seq, a deletion as of the row that is the reason for it. A timer asked for again by a later row
+//! is thereby never covered by a late deletion of the same.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use adal_domain::{entity::EntityKey, time::Timestamp};
+use futures_util::{StreamExt, stream};
+
+use super::{
+    db::{Database, Failed, Queue, TimerRow},
+    marks::Marks,
+    merge::{Read, merged},
+    outbox::{BUCKETS, shards_of},
+    protocol::{SLICES, bucket_of, last_stamp, shard_of, slice_of, stamp},
+};
+
+/// A timer and the partition in which it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) queue: Queue,
+    pub(super) timer: TimerRow,
+}
+
+/// See the module.
+pub(super) struct Timers {
+    db: Arc<dyn Database>,
+    marks: Arc<Marks>,
+    /// Buckets with rows, by slice, once they were read; only with a claim.
+    buckets: Mutex<HashMap<u8, BTreeSet<u32>>>,
+    listed: Mutex<BTreeSet<Queue>>,
+}
+
+impl Timers {
+    pub(super) fn new(db: Arc<dyn Database>, marks: Arc<Marks>) -> Arc<Self> {
+        Arc::new(Self { db, marks, buckets: Mutex::default(), listed: Mutex::default() })
+    }
+
+    /// Where the timer of an append with this bucket goes.
+    pub(super) fn place(entity: &EntityKey, wake: Timestamp, bucket: u32) -> Placed {
+        let queue = Queue { slice: slice_of(shard_of(entity)), bucket: bucket_of(wake).max(bucket) };
+        Placed { queue, timer: TimerRow { wake, entity: entity.clone() } }
+    }
+
+    /// Writes a timer that row `seq` asks for. Before that row.
+    pub(super) async fn put(&self, placed: &Placed, epoch: u64, seq: u64) -> Result<(), Failed> {
+        let queue = placed.queue;
+        if !lock(&self.listed).contains(&queue) {
+            self.db.put_timer_bucket(queue, stamp(epoch, 0)).await?;
+            lock(&self.listed).insert(queue);
+        }
+        if let Some(buckets) = lock(&self.buckets).get_mut(&queue.slice) {
+            buckets.insert(queue.bucket);
+        }
+        self.db.put_timer(queue, &placed.timer, stamp(epoch, seq * 2 + 1)).await
+    }
+
+    /// Removes a timer that row `seq` has replaced. One that stays is found by [`Timers::due`] and removed then.
+    pub(super) async fn delete(&self, placed: &Placed, epoch: u64, seq: u64) {
+        let stamp = stamp(epoch, seq * 2 + 1);
+        if let Err(error) = self.db.delete_timer(placed.queue, &placed.timer, stamp).await {
+            tracing::debug!(%error, "a timer that was replaced stays for now");
+        }
+    }
+
+    /// Timers not later than `until`, earliest first. `now`: the clock's bucket.
+    pub(super) async fn due(
+        &self,
+        until: Timestamp,
+        limit: usize,
+        now: u32,
+        epoch: Option<u64>,
+    ) -> Result<Vec<Placed>, Failed> {
+        let slices =
+            stream::iter(0..SLICES).map(|slice| self.queues(slice, bucket_of(until).max(now), epoch)).buffered(32);
+        let queues: Vec<Vec<Queue>> = slices.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
+        let queues = queues.concat();
+        let empty = Mutex::new(Vec::new());
+        let read = |part: usize, after: Option<Placed>, count: usize| -> Read<'_, Placed> {
+            let (queue, empty) = (queues.get(part).copied(), &empty);
+            Box::pin(async move {
+                let Some(queue) = queue else { return Ok(Vec::new()) };
+                let after = after.map(|after| after.timer);
+                let rows = self.db.timers(queue, after.as_ref(), until, count).await?;
+                if after.is_none() && rows.is_empty() {
+                    lock(empty).push(queue);
+                }
+                Ok(rows.into_iter().map(|timer| Placed { queue, timer }).collect())
+            })
+        };
+        let key = |placed: &Placed| {
+            let timer = &placed.timer;
+            (timer.wake, timer.entity.kind.as_str(), timer.entity.id.clone())
+        };
+        let found = merged(queues.len(), limit, key, read).await?;
+        if let Some(epoch) = epoch {
+            self.drop_empty(empty.into_inner().unwrap_or_else(PoisonError::into_inner), until, epoch).await;
+        }
+        Ok(found)
+    }
+
+    /// The partitions of a slice in which something may be due: a timer that was asked for late stands in the bucket of
+    /// then.
+    async fn queues(&self, slice: u8, until: u32, epoch: Option<u64>) -> Result<Vec<Queue>, Failed> {
+        // A bucket may be ahead of the clock (which may have leapt back): what is due may stand there.
+        let highest = self.marks.highest(shards_of(slice)).await.unwrap_or_default();
+        let until = until.max(highest);
+        let known = lock(&self.buckets).get(&slice).map(|buckets| buckets.range(..=until).copied().collect());
+        let buckets: Vec<u32> = match known {
+            Some(known) => known,
+            None => {
+                let found = self.db.timer_buckets(slice, u32::MAX >> 1, BUCKETS).await?;
+                if epoch.is_some() && found.len() < BUCKETS {
+                    // What was put since the read began is in `listed`.
+                    let put: Vec<u32> = lock(&self.listed)
+                        .iter()
+                        .filter(|queue| queue.slice == slice)
+                        .map(|queue| queue.bucket)
+                        .collect();
+                    lock(&self.buckets).entry(slice).or_default().extend(found.iter().copied().chain(put));
+                }
+                found.into_iter().filter(|bucket| *bucket <= until).collect()
+            }
+        };
+        Ok(buckets.into_iter().map(|bucket| Queue { slice, bucket }).collect())
+    }
+
+    /// Drops partitions in which nothing is and nothing will be.
+    async fn drop_empty(&self, queues: Vec<Queue>, until: Timestamp, epoch: u64) {
+        for queue in queues {
+            // All timers of a bucket that is over were asked for: a later one of it is none.
+            if bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket).await {
+                lock(&self.listed).remove(&queue);
+                match self.db.drop_timer_bucket(queue, last_stamp(epoch)).await {
+                    Ok(()) => {
+                        if let Some(buckets) = lock(&self.buckets).get_mut(&queue.slice) {
+                            buckets.remove(&queue.bucket);
+                        }
+                    }
+                    Err(error) => tracing::debug!(%error, ?queue, "an empty part of the timers stays for now"),
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,80 @@
+//! Views as they are read: by key, and in lists. A view that is listed has its rows once more in the order of their keys,
+//! in a partition for each slice, which a list merges. One that is not is read whole where a tool lists it.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use adal_actors::ports::{StoreError, ViewRow};
+use adal_domain::entity::View;
+
+use super::{
+    db::{Database, ListPart, ViewEntry},
+    merge::{Read, merged},
+    protocol::SLICES,
+};
+
+/// Rows that a list of a view that is not listed looks at, of all views. More, and the answer would be a lie.
+const LOOKED_AT: usize = 1_000_000;
+
+/// Rows of one read of a scan.
+const PAGE: usize = 5_000;
+
+pub(super) fn row(entry: ViewEntry) -> ViewRow {
+    let ViewEntry { key, filter, entity, value, .. } = entry;
+    ViewRow { key, filter, entity, value }
+}
+
+pub(super) async fn list(
+    db: &dyn Database,
+    view: View,
+    filter: Option<&str>,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<ViewRow>, StoreError> {
+    if !view.is_listed() {
+        return scan(db, view, filter, before, limit).await;
+    }
+    let read = |part: usize, after: Option<ViewEntry>, count: usize| -> Read<'_, ViewEntry> {
+        // Less than 64.
+        let slice = u8::try_from(part).unwrap_or_default();
+        Box::pin(async move {
+            let before = after.as_ref().map(|after| after.key.as_str()).or(before);
+            db.view_list(ListPart { view, filter, slice }, before, count).await
+        })
+    };
+    let found = merged(usize::from(SLICES), limit, |entry| Reverse(entry.key.clone()), read).await?;
+    Ok(found.into_iter().map(row).collect())
+}
+
+/// All rows are read, and those with the greatest keys kept.
+async fn scan(
+    db: &dyn Database,
+    view: View,
+    filter: Option<&str>,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<ViewRow>, StoreError> {
+    let mut kept: BTreeMap<String, ViewEntry> = BTreeMap::new();
+    let (mut cursor, mut looked_at) = (None, 0);
+    loop {
+        let page = db.scan_views(cursor.as_ref(), PAGE).await?;
+        looked_at += page.found.len();
+        for (of, entry) in page.found {
+            let wanted = filter.is_none_or(|filter| entry.filter == filter)
+                && before.is_none_or(|before| entry.key.as_str() < before);
+            if of == view && wanted {
+                kept.insert(entry.key.clone(), entry);
+                if kept.len() > limit {
+                    kept.pop_first();
+                }
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(kept.into_values().rev().map(row).collect());
+        }
+        if looked_at >= LOOKED_AT {
+            let text = format!("{} is not a view that is listed, and has too many rows to look through", view.as_str());
+            return Err(StoreError::Unavailable(text.into()));
+        }
+    }
+}
