@@ -86,8 +86,8 @@ pub(super) struct Pending {
 pub(super) struct Adopting {
     /// The tip, and the empty row on it.
     pub(super) rows: Vec<JournalRow>,
-    /// Rows whose consequences may not be written yet.
-    pub(super) redo: Vec<JournalRow>,
+    /// The row whose consequences may not be written yet.
+    pub(super) redo: Option<JournalRow>,
     pub(super) timer: Option<Placed>,
     pub(super) phase: Phase,
     pub(super) ticket: Ticket,

@@ -133,7 +133,6 @@ impl Inner {
         let shard = shard_of(entity);
         let epoch = self.owner.epoch(shard)?;
         let now = bucket_of(self.clock.now());
-        let left = self.marks.left_by_earlier(shard, epoch, now, deadline).await?;
         let ticket = self.marks.ticket(shard, epoch, now, deadline).await?;
         let tip = found.tip_row().cloned();
         let (place, parent_epoch) = on_top(found.tip(), epoch);
@@ -142,9 +141,13 @@ impl Inner {
         let format = tip.as_ref().map_or(1, |tip| tip.format);
         let body = adal_actors::row::empty()?;
         let bucket = ticket.bucket();
+        // Whoever appends has written what follows from the row before, and so has whoever made a snapshot: the last row in
+        // which something was decided is the only one of which that may be missing. However old its bucket is: it may
+        // have come late, after an owner in between had looked and not seen it.
+        let empty_body = &body;
+        let redo =
+            found.chain().filter(|row| row.body != *empty_body).last().filter(|row| row.derived.is_some()).cloned();
         let empty = JournalRow { place, parent_epoch, at, format, body, bucket, wake, derived: None };
-        let from = left.map_or(0, |left| left.done_bucket);
-        let redo = found.chain().filter(|row| row.bucket >= from && row.derived.is_some()).cloned().collect();
         let timer = wake.map(|wake| Timers::place(entity, wake, bucket));
         let rows = tip.into_iter().chain([empty]).collect();
         let snapshot = found.snapshot.as_ref().map(|snapshot| snapshot.place);
@@ -153,7 +156,7 @@ impl Inner {
     }
 
     /// Makes what another owner left ours: its tip, perhaps unfinished, again and an empty row on it, verified; then what
-    /// follows from its rows. What was adopted is served from here on, and is in every later history.
+    /// follows from its last row. What was adopted is served from here on, and is in every later history.
     async fn adopt(&self, entity: &EntityKey, state: &mut Locked, deadline: Instant) -> Result<(), Stop> {
         let Some(adopting) = &mut state.adopting else { return Ok(()) };
         let Some(top) = adopting.rows.last().cloned() else { return Ok(()) };
@@ -178,7 +181,7 @@ impl Inner {
             adopting.phase = Phase::Durable;
             counter!("adal_cql_adopted_total").increment(1);
         }
-        for row in &adopting.redo {
+        if let Some(row) = &adopting.redo {
             let derived = Derived::decode(row).map_err(doubt)?;
             let at = Where { bucket: row.bucket, row_epoch: row.place.epoch };
             let of = Of { entity, seq: row.place.seq, at, epoch };

@@ -33,7 +33,7 @@ where
     K: Ord,
 {
     // A page's share of each, doubled: most pages then need one read of each.
-    let mut count = (limit / parts.max(1) * 2 + 8).min(limit.max(1));
+    let mut count = (limit / parts.max(1)).saturating_mul(2).saturating_add(8).min(limit.max(1));
     let reads: Vec<Read<'a, T>> = (0..parts).map(|part| read(part, None, count)).collect();
     let first: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
     let mut open = Vec::with_capacity(parts);
@@ -47,7 +47,7 @@ where
         let Some(from) = open.get_mut(at) else { break };
         found.extend(from.left.pop());
         if from.left.is_empty() && !from.ended && found.len() < limit {
-            count = (count * 2).min(limit);
+            count = count.saturating_mul(2).min(limit);
             *from = part(read(at, from.last.clone(), count).await?, count);
         }
     }
@@ -71,7 +71,7 @@ mod tests {
         let mut all: Vec<(u32, usize)> =
             parts.iter().enumerate().flat_map(|(at, part)| part.iter().map(move |n| (*n, at))).collect();
         all.sort_unstable();
-        for limit in [0, 1, 2, 7, 50, 333, 10_000] {
+        for limit in [0, 1, 2, 7, 50, 333, 10_000, usize::MAX] {
             let read = |part: usize, after: Option<(u32, usize)>, count: usize| -> Read<'_, (u32, usize)> {
                 let rows = parts[part].iter().map(move |n| (*n, part));
                 let rows: Vec<_> = rows.filter(|row| after.is_none_or(|after| *row > after)).take(count).collect();

@@ -75,11 +75,12 @@ impl Replica {
             Change::Drop(key, stamp) => {
                 let place = self.dropped.entry((key.table, key.part.clone())).or_insert(i64::MIN);
                 *place = (*place).max(*stamp);
-                self.cells.retain(|at, cell| at.table != key.table || at.part != key.part || cell.stamp > *stamp);
+                let all = Key { row: vec![], ..key.clone() }..Key { row: vec![Col::End], ..key.clone() };
+                let _ = self.cells.extract_if(all, |_, cell| cell.stamp <= *stamp).count();
             }
             Change::Before(key) => {
-                let (table, part) = (key.table, &key.part);
-                self.cells.retain(|at, _| at.table != table || at.part != *part || at.row >= key.row);
+                let before = Key { row: vec![], ..key.clone() }..key.clone();
+                let _ = self.cells.extract_if(before, |_, _| true).count();
             }
         }
         Ok(())
@@ -102,7 +103,10 @@ pub(super) fn merged(a: &Replica, b: &Replica, from: &Key, to: &Key) -> Vec<(Key
             cells.insert(key, cell);
         }
     }
-    let alive = cells.into_iter().filter(|(key, cell)| cell.stamp > a.dropped(key).max(b.dropped(key)));
+    let alive = cells.into_iter().filter(|(key, cell)| {
+        let dropped = |of: &Replica| of.dropped.is_empty() || cell.stamp > of.dropped(key);
+        dropped(a) && dropped(b)
+    });
     alive.filter_map(|(key, cell)| Some((key.clone(), cell.value.clone()?))).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The store above the model of a database: everything but the driver.
 
+mod faults;
 mod ports;
 
 use std::{
