@@ -30,8 +30,9 @@ replay: ## A real grocer's year and its coupons through the server, compared wit
 replay-slice: ## The same for 20 households (part of `make test`)
 	@scripts/replay-slice.sh $(ARGS)
 
-model: ## The whole search of a hold over several promos (minutes); `make test` does a part of it
+model: ## The whole searches: a hold over several promos, owners of an entity (minutes); `make test` does a part of them
 	@cargo test --locked --release -p adal-domain --test model -- --include-ignored
+	@cargo test --locked --release -p adal-store --test model -- --include-ignored
 
 openapi: ## Write docs/reference/openapi.json and the other golden files anew
 	@ADAL_UPDATE=1 cargo test --locked -p adal --test it golden

@@ -117,7 +117,7 @@ fn append(entity: &EntityKey, seq: u64, body: &str) -> Append {
     let moving = ViewWrite { filter: filter.to_owned(), ..view(View::Signal, format!("moving {}", entity.id), "") };
     let views =
         vec![view(View::HoldById, entity.id.to_string(), ""), view(View::Signal, signal(entity, seq), filter), moving];
-    let wake = (seq % 3 != 0).then(|| Timestamp(i64::try_from(seq / 2).unwrap()));
+    let wake = (!seq.is_multiple_of(3)).then(|| Timestamp(i64::try_from(seq / 2).unwrap()));
     let target = EntityKey::new(EntityKind::Promo, "p");
     Append {
         entity: entity.clone(),
