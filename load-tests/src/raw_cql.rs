@@ -77,8 +77,8 @@ impl Raw {
             session.query_unpaged(cluster, (vec![7_u8; 8_192],)).await?;
             let mut prepared = Vec::new();
             for text in [
-                "INSERT INTO raw.journal (kind, id, seq, epoch, parent_epoch, at, format, body, bucket, wake, derived) \
-                 VALUES ('customer', ?, ?, 1, 1, ?, 1, ?, 1, NULL, NULL)",
+                "INSERT INTO raw.journal (kind, id, seq, epoch, parent_epoch, at, format, body, bucket) \
+                 VALUES ('customer', ?, ?, 1, 1, ?, 1, ?, 1)",
                 "UPDATE raw.fenced SET head = ?, body = ? WHERE kind = 'customer' AND id = ? AND seq = ? IF head = ?",
                 "SELECT version FROM raw.cluster WHERE name = 'adal'",
                 &format!("SELECT seq, epoch, format, body FROM {keyspace}.snapshot WHERE kind = 'customer' AND id = ? LIMIT 2"),

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use scylla::{
     response::{PagingState, query_result::QueryRowsResult},
     statement::Consistency,
-    value::Row,
+    value::{MaybeUnset, Row},
 };
 
 use super::{
@@ -659,12 +659,15 @@ impl Database for Driver {
     }
 }
 
-type RowValues<'a> = (&'static str, &'a str, i64, i64, i64, i64, i32, &'a [u8], i32, Option<i64>, Option<&'a [u8]>);
+type RowValues<'a> =
+    (&'static str, &'a str, i64, i64, i64, i64, i32, &'a [u8], i32, MaybeUnset<i64>, MaybeUnset<&'a [u8]>);
 
 fn row_values<'a>(entity: &'a EntityKey, row: &'a JournalRow) -> RowValues<'a> {
     let (seq, epoch, parent) = (big(row.place.seq), big(row.place.epoch), big(row.parent_epoch));
     let (format, bucket) = (i32::from(row.format), row.bucket.cast_signed());
-    let (wake, derived) = (row.wake.map(|at| at.0), row.derived.as_deref());
+    // Left out, not null: a null is a tombstone, two of them a row would soon be more than a read may step over.
+    let (wake, derived) =
+        (MaybeUnset::from_option(row.wake.map(|at| at.0)), MaybeUnset::from_option(row.derived.as_deref()));
     (entity.kind.as_str(), &entity.id, seq, epoch, parent, row.at.0, format, &row.body, bucket, wake, derived)
 }
 
