@@ -3,6 +3,7 @@
 mod driver;
 mod migrations;
 mod outages;
+mod store;
 mod three;
 
 use std::sync::Arc;
