@@ -18,3 +18,4 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod ring;
+pub mod usage;

@@ -119,17 +119,21 @@ pub enum View {
     OrderOwner,
     /// Changes of the catalogue's documents, by revision; filtered by document.
     CatalogueChange,
+    /// Uses of offers that no promo counts, by day; filtered by offer and month. Read by its filter alone, never as a
+    /// whole.
+    OfferUse,
 }
 
 impl View {
     /// Every view.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::CardByBarcode,
         Self::HoldById,
         Self::ApprovalById,
         Self::Signal,
         Self::OrderOwner,
         Self::CatalogueChange,
+        Self::OfferUse,
     ];
 
     /// The text under which rows of this view are stored.
@@ -142,6 +146,7 @@ impl View {
             Self::Signal => "signal",
             Self::OrderOwner => "order_owner",
             Self::CatalogueChange => "catalogue_change",
+            Self::OfferUse => "offer_use",
         }
     }
 

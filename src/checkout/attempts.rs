@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use adal_domain::{ids::CustomerId, time::Timestamp};
+use adal_domain::{checkout::reserve::household, ids::CustomerId, time::Timestamp};
 
 use super::Asked;
 
@@ -16,10 +16,10 @@ use super::Asked;
 const WINDOW_S: i64 = 600;
 /// Seconds that a lock lasts.
 const LOCKED_S: i64 = 900;
-/// Wrong codes in a window that lock a customer, an address, a terminal.
-const CUSTOMER: u32 = 10;
-const ADDRESS: u32 = 30;
-const TERMINAL: u32 = 60;
+/// Wrong codes in a window that lock a customer of the standard band (trust scales it), an address, a terminal.
+pub(super) const CUSTOMER: i64 = 10;
+const ADDRESS: i64 = 30;
+const TERMINAL: i64 = 60;
 /// Names kept in mind of each kind: those who erred lately. About 10 MB in all.
 const MOST: usize = 50_000;
 
@@ -36,23 +36,24 @@ impl Attempts {
     #[must_use]
     pub fn is_locked(&self, asked: &Asked, now: Timestamp) -> bool {
         let customer = asked.customer.as_ref().is_some_and(|id| self.customers.is_locked(id, now));
-        let address = asked.address.as_ref().is_some_and(|address| self.addresses.is_locked(address, now));
+        let address = asked.address.map(household).is_some_and(|address| self.addresses.is_locked(&address, now));
         let terminal = asked.terminal.as_ref().is_some_and(|terminal| self.terminals.is_locked(terminal, now));
         customer || address || terminal
     }
 
-    /// Counts wrong codes of one cart.
-    pub fn wrong(&self, asked: &Asked, count: usize, now: Timestamp) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        metrics::counter!("adal_codes_wrong_total").increment(count.into());
+    /// Counts wrong codes of one cart; `limit` of them lock its customer. Answers whether these did.
+    pub fn wrong(&self, asked: &Asked, count: usize, limit: i64, now: Timestamp) -> bool {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        metrics::counter!("adal_codes_wrong_total").increment(count.unsigned_abs());
         let locked = [
-            asked.customer.clone().is_some_and(|id| self.customers.count(id, count, CUSTOMER, now)),
-            asked.address.is_some_and(|address| self.addresses.count(address, count, ADDRESS, now)),
+            asked.customer.clone().is_some_and(|id| self.customers.count(id, count, limit, now)),
+            asked.address.map(household).is_some_and(|address| self.addresses.count(address, count, ADDRESS, now)),
             asked.terminal.clone().is_some_and(|terminal| self.terminals.count(terminal, count, TERMINAL, now)),
         ];
         for (kind, _) in ["customer", "address", "terminal"].into_iter().zip(locked).filter(|(_, locked)| *locked) {
             metrics::counter!("adal_codes_locked_total", "kind" => kind).increment(1);
         }
+        locked[0]
     }
 }
 
@@ -67,7 +68,7 @@ impl<K> Default for Counted<K> {
 
 #[derive(Debug, Clone, Copy)]
 struct Wrong {
-    count: u32,
+    count: i64,
     since: Timestamp,
     locked_until: Timestamp,
 }
@@ -85,7 +86,7 @@ impl<K: Hash + Eq> Counted<K> {
     }
 
     /// Counts; answers whether that locked.
-    fn count(&self, key: K, count: u32, limit: u32, now: Timestamp) -> bool {
+    fn count(&self, key: K, count: i64, limit: i64, now: Timestamp) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST && !known.contains_key(&key) {
             known.retain(|_, wrong| !wrong.is_over(now));

@@ -41,6 +41,7 @@ pub async fn capture(
             Box::new(Lately {
                 hold_id: prepared.hold_id.clone(),
                 expires_at: prepared.expires_at,
+                asked: prepared.asked.clone(),
                 parts: prepared.parts.clone(),
             })
         });
@@ -88,12 +89,13 @@ async fn prepare(app: &App, owner: &EntityKey, identity: Identity, hold_id: &Hol
         asked: Vec::new(),
         parts: Vec::new(),
     };
-    // The address of the hold's own request is not kept: that limit has let it pass once.
-    let link_keys = hold.offers.as_ref().map(|offers| offers.link_keys.clone()).unwrap_or_default();
-    let marks = Marks { ip: None, link_keys };
+    // Counted again where the hold counted: under its own keys, in its own periods.
+    let Some(offers) = &hold.offers else { return Ok(Late::Not) };
+    let marks = Marks { addresses: offers.addresses.clone(), link_keys: offers.link_keys.clone() };
     let exchange = ExchangeId::new(prepared.hold_id.as_str()).map_err(Problem::internal)?;
-    for need in needs_of(&marks, hold.held_offers(), &in_force.calendar, now) {
-        let request = marks.request(&app.ring, &need, &exchange, owner, prepared.expires_at, true);
+    let needs = needs_of(&marks, &offers.offers, &in_force.calendar, offers.at);
+    for need in needs.into_iter().map(|need| need.late(now)) {
+        let request = marks.request(&need, &exchange, owner, prepared.expires_at, true);
         match reserve(app, &need, request, &mut prepared).await {
             // What is gone is gone: a printed sale is never refused.
             Ok(()) | Err(NotKept::Gone(_)) => {}

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use adal_domain::{
-    checkout::{
-        HeldOffer, RejectedOffer,
-        reserve::{Marks, Need},
-    },
+    checkout::{HeldOffer, RejectedOffer, reserve::Need},
     customer::{Command, HoldRequest, OfferedHold, check_ttl},
     entity::EntityKey,
     errors::{Code, Refusal},
@@ -19,7 +16,7 @@ use super::{
     Asked, Identity, PricedCart, Told, answered, ask, let_go, new_hold_id,
     price::{Trial, price},
     recorded, refuse,
-    reserve::{NotKept, Prepared, marks, needs_of, reserve},
+    reserve::{NotKept, Prepared, needs_of, reserve},
 };
 use crate::{app::App, http::problem::Problem};
 
@@ -113,8 +110,7 @@ async fn attempt(
         parts: Vec::new(),
     };
     let offers: Vec<HeldOffer> = priced.priced.applied.iter().map(HeldOffer::from).collect();
-    let marks = marks(&app.ring, asked);
-    if let Some(failed) = keep(app, owner, &marks, &priced, &offers, &mut prepared).await? {
+    if let Some(failed) = keep(app, owner, &priced, &offers, &mut prepared).await? {
         return not_kept(app, owner, identity, &prepared, &offers, failed).await;
     }
     let hold = OfferedHold {
@@ -123,10 +119,11 @@ async fn attempt(
         expires_at: prepared.expires_at,
         facts: priced.facts,
         quote: Box::new(priced.priced.quote),
-        offers,
         max_discount_permyriad: priced.in_force.policy.checkout.max_discount_permyriad,
         parts: prepared.parts.clone(),
-        link_keys: marks.link_keys,
+        addresses: priced.marks.addresses_of(&offers),
+        link_keys: priced.marks.link_keys,
+        offers,
     };
     let command = Command::Hold(HoldRequest { offered: Some(Box::new(hold)), ..request.clone() });
     // Where the outcome is not known the caller repeats; what is reserved is settled by the promos' questions.
@@ -163,14 +160,14 @@ fn not_applicable(rejected: &RejectedOffer) -> Refusal {
 async fn keep(
     app: &App,
     owner: &EntityKey,
-    marks: &Marks,
     priced: &PricedCart,
     offers: &[HeldOffer],
     prepared: &mut Prepared,
 ) -> Result<Option<(Need, NotKept)>, Problem> {
     let exchange = ExchangeId::new(prepared.hold_id.as_str()).map_err(Problem::internal)?;
+    let marks = &priced.marks;
     for need in needs_of(marks, offers, &priced.in_force.calendar, priced.now) {
-        let request = marks.request(&app.ring, &need, &exchange, owner, prepared.expires_at, false);
+        let request = marks.request(&need, &exchange, owner, prepared.expires_at, false);
         if let Err(failed) = reserve(app, &need, request, prepared).await {
             return Ok(Some((need, failed)));
         }

@@ -13,6 +13,7 @@ use adal_domain::{
     customer::{
         State,
         marketing::{Marketing, is_counted},
+        read::SignalKind,
     },
     entity::{EntityKey, EntityKind},
     errors::{Code, Refusal},
@@ -23,12 +24,15 @@ use adal_domain::{
 };
 
 use super::{
-    Asked,
+    Asked, attempts,
     reserve::{code_hash, limit_of, marks},
 };
 use crate::{
     app::{App, GUEST, InForce},
-    http::problem::Problem,
+    http::{
+        problem::Problem,
+        watch::{self, Sight},
+    },
 };
 
 /// Why a code was not looked at: too many wrong ones came before it.
@@ -43,6 +47,8 @@ pub struct PricedCart {
     pub priced: Priced,
     /// The catalogue.
     pub in_force: Arc<InForce>,
+    /// What of the request goes into reservations.
+    pub marks: Marks,
     /// The print of the customer's facts.
     pub facts: String,
     /// The moment.
@@ -109,12 +115,12 @@ pub async fn price(
     let codes = codes(app, asked, &in_force, shopper.now).await?;
     let (locked, codes) = (codes.is_none(), codes.unwrap_or_default());
     let offers = trial.offers.as_ref().unwrap_or(&in_force.offers);
-    let marks = marks(&app.ring, asked);
+    let marks = marks(&app.ring, asked, (&in_force.calendar, shopper.now));
     let mut promos: HashMap<String, Arc<Published<Promo>>> = HashMap::new();
     for _ in 0..ROUNDS {
         let missing = RefCell::new(BTreeSet::new());
         let uses = |one: &Use<'_>| {
-            allowed(app, &in_force, &shopper, &marks, &codes, without, one, |promo| {
+            allowed(&in_force, &shopper, &marks, &codes, without, one, |promo| {
                 let known = promos.get(promo).cloned().or_else(|| app.promos.peek(promo));
                 if known.is_none() {
                     missing.borrow_mut().insert(promo.to_owned());
@@ -140,8 +146,8 @@ pub async fn price(
             if locked && let Ok(priced) = &mut priced {
                 lock(asked, priced);
             }
-            count_wrong(app, asked, priced.as_ref().ok(), now);
-            return Ok(priced.map(|priced| PricedCart { priced, in_force, facts, now }));
+            count_wrong(app, asked, priced.as_ref().ok(), now).await;
+            return Ok(priced.map(|priced| PricedCart { priced, in_force, marks, facts, now }));
         }
         for promo in missing {
             let read = app.promos.read(&promo).await?;
@@ -154,7 +160,6 @@ pub async fn price(
 /// Whether an offer's limits allow a use, as far as is published.
 #[expect(clippy::too_many_arguments, reason = "the surroundings of one closure")]
 fn allowed(
-    app: &App,
     in_force: &InForce,
     shopper: &Shopper,
     marks: &Marks,
@@ -187,7 +192,7 @@ fn allowed(
             need.minor += one.group_minor;
         }
         let Some(state) = published(&need.promo) else { continue };
-        let request = marks.request(&app.ring, &need, &hold, &owner, later, false);
+        let request = marks.request(&need, &hold, &owner, later, false);
         if let Err(refusal) = state.state.would_reserve(&request, shopper.now) {
             let unique = is_code(&need.promo);
             return Err(match limit_of(&refusal) {
@@ -233,11 +238,25 @@ fn lock(asked: &Asked, priced: &mut Priced) {
     }));
 }
 
-/// Counts codes that nobody knows.
-fn count_wrong(app: &App, asked: &Asked, priced: Option<&Priced>, now: Timestamp) {
+/// Counts codes that nobody knows: as many as the customer's trust allows, and its lock-out is a signal.
+async fn count_wrong(app: &App, asked: &Asked, priced: Option<&Priced>, now: Timestamp) {
     let Some(priced) = priced else { return };
     let wrong = priced.quote.rejected.iter().filter(|rejected| rejected.reason == Reason::CodeUnknown.as_str()).count();
-    if wrong > 0 {
-        app.attempts.wrong(asked, wrong, now);
+    if wrong == 0 {
+        return;
+    }
+    let limit = match &asked.customer {
+        // Priced a moment ago: it is in memory. Where it is not any more, it is counted as anybody is.
+        Some(id) => app
+            .customers
+            .peek(id.as_str())
+            .map_or(attempts::CUSTOMER, |read| read.state.by_trust(attempts::CUSTOMER, &app.context(id.as_str()), now)),
+        None => attempts::CUSTOMER,
+    };
+    if let (true, Some(id)) = (app.attempts.wrong(asked, wrong, limit, now), &asked.customer) {
+        let detail =
+            format!("{limit} wrong codes or more in ten minutes: no code is looked at for a quarter of an hour");
+        let (kind, shop_id) = (SignalKind::WrongCodes, Some(asked.cart.shop_id.clone()));
+        watch::tell(app, id, Sight { kind, shop_id, order: None, detail });
     }
 }

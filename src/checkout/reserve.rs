@@ -1,10 +1,12 @@
 //! Asking promos to keep what a cart's offers need (`adal_domain::checkout::reserve` says which, and what).
 
+use std::net::IpAddr;
+
 use adal_actors::{AskError, Request, print_of};
 use adal_domain::{
     checkout::{
         HeldOffer,
-        reserve::{Marks, Need, together},
+        reserve::{Marks, Need, PeriodAddress, household, period_ends, together},
     },
     ids::HoldId,
     offers::{Limit, NormalCode},
@@ -16,10 +18,18 @@ use adal_domain::{
 use super::Asked;
 use crate::{app::App, http::problem::Problem};
 
-/// What of a request goes into every reservation for it.
-pub(super) fn marks(ring: &KeyRing, asked: &Asked) -> Marks {
+/// What of a request goes into every reservation for it, where it is made `at`.
+pub(super) fn marks(ring: &KeyRing, asked: &Asked, (calendar, at): (&Calendar, Timestamp)) -> Marks {
     let link_keys = asked.link_keys.iter().filter_map(|key| ring.blind("link key", key).map(KeyHash)).collect();
-    Marks { ip: asked.address.filter(|_| super::counts_address(asked.cart.channel)), link_keys }
+    let address = asked.address.filter(|_| super::counts_address(asked.cart.channel)).map(household);
+    let hashed = |address: IpAddr| {
+        let of = move |until: Timestamp| {
+            let hash = ring.blind(&format!("address until {}", until.0), &address.to_string());
+            hash.map(|hash| PeriodAddress { until, hash: KeyHash(hash) })
+        };
+        period_ends(calendar, at).into_iter().filter_map(of)
+    };
+    Marks { addresses: address.into_iter().flat_map(hashed).collect(), link_keys }
 }
 
 /// A unique code in the id of its promo.
@@ -27,11 +37,11 @@ pub(super) fn code_hash(code: &NormalCode) -> KeyHash {
     KeyHash(print_of(code.as_str().as_bytes()))
 }
 
-/// What all of a hold's offers need of promos.
-pub(super) fn needs_of(marks: &Marks, offers: &[HeldOffer], calendar: &Calendar, now: Timestamp) -> Vec<Need> {
+/// What all offers of a hold made `at` need of promos.
+pub(super) fn needs_of(marks: &Marks, offers: &[HeldOffer], calendar: &Calendar, at: Timestamp) -> Vec<Need> {
     let of = |held: &HeldOffer| {
         let unique = held.unique_code().map(|code| code_hash(&code));
-        marks.needs(&held.offer_id, &held.offer, unique, held.discount_minor, (calendar, now))
+        marks.needs(&held.offer_id, &held.offer, unique, held.discount_minor, (calendar, at))
     };
     together(offers.iter().flat_map(of).collect())
 }

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod bad_checkout;
 mod bad_input;
 mod banners;
 mod card;
@@ -33,4 +34,5 @@ mod routes;
 mod scan;
 mod signals;
 mod trust;
+mod usage;
 mod views;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use adal_actors::{ports::Journal, replay};
 use adal_domain::{
+    catalogue::Catalogue,
     customer::{Customer, Guest},
     entity::{Entity, EntityKey, View, ViewWrite},
 };
@@ -16,7 +17,7 @@ use crate::harness::{
     real_now,
 };
 
-/// Two customers: cards, points, an open hold, and a signal.
+/// Two customers: cards, points, an open hold, a signal, and a use of an offer.
 fn fill(process: &Process) -> (Value, String) {
     let (admin, service) = (process.caller("admin", None), process.caller("service", None));
     let mut barcode = Value::Null;
@@ -25,6 +26,11 @@ fn fill(process: &Process) -> (Value, String) {
         let points = json!({"points": 100, "reason": "a test"});
         admin.post(&format!("/v1/customers/{id}/points/adjust"), &points).ok(200);
     }
+    let offer = json!({"name": "ten off", "discount": {"type": "percent", "permyriad": 1000}});
+    admin.put("/v1/campaigns/ten", &offer).ok(200);
+    let sold = service.post("/v1/checkout/holds", &app_cart("c2", 100_000, 0)).ok(201).body["hold"]["hold_id"].clone();
+    let capture = format!("/v1/checkout/holds/{}/capture", sold.as_str().unwrap());
+    service.post(&capture, &json!({"order_id": "sold"})).ok(200);
     let hold = service.post("/v1/checkout/holds", &app_cart("c1", 100_000, 30)).ok(201).body;
     let at = real_now();
     let weighed = json!({"event_id": "o1-weighed", "type": "weighed", "order_id": "o1", "customer_id": "c1",
@@ -45,6 +51,8 @@ fn views_answer(dir: &Path, barcode: &Value, hold: &str) {
     assert_eq!(service.get(&format!("/v1/checkout/holds/{hold}")).ok(200).body["customer_id"], "c1");
     let signals = process.caller("support", None).get("/v1/signals?kind=weight_off").ok(200).body;
     assert_eq!(signals["items"][0]["customer_id"], "c1", "{signals}");
+    let usage = process.caller("admin", None).get("/v1/campaigns/ten/usage").ok(200).body;
+    assert_eq!((&usage["taken"], &usage["discount_minor"]), (&json!(1), &json!(10_000)), "{usage}");
     process.stop();
 }
 
@@ -52,16 +60,20 @@ fn scan(till: &Client, barcode: &Value) -> crate::harness::Answer {
     till.post("/v1/pos/scan", &json!({"code": barcode}))
 }
 
-/// Writes all views as the journal says, but for one row: the customer's barcode.
-fn lose_the_barcode_of(database: &Path, customer: &str) {
+/// Writes all views as the journal says, but for two rows: the customer's barcode, and the one use of an offer.
+fn lose_a_barcode_and_a_use(database: &Path, customer: &str) {
     let store = SqliteStore::open(SqliteConfig::new(database)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut writes = views_of::<Customer>(&store).await;
         writes.extend(views_of::<Guest>(&store).await);
+        writes.extend(views_of::<Catalogue>(&store).await);
         let all = writes.len();
-        writes.retain(|(entity, _, write)| !(&*entity.id == customer && write.view == View::CardByBarcode));
-        assert_eq!(writes.len() + 1, all);
+        writes.retain(|(entity, _, write)| {
+            let barcode = &*entity.id == customer && write.view == View::CardByBarcode;
+            !barcode && write.view != View::OfferUse
+        });
+        assert_eq!(writes.len() + 2, all);
         store.rebuild_views(writes).await.unwrap();
     });
     store.close().unwrap();
@@ -112,14 +124,14 @@ fn check_finds_a_lost_row_of_a_view_and_rebuild_repairs_it() {
     sound("rebuilt");
     views_answer(dir.path(), &barcode, &hold);
 
-    lose_the_barcode_of(&database, "c1");
+    lose_a_barcode_and_a_use(&database, "c1");
     let (code, said) = run(&["check"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("1 rows of views or timers") && said.contains("1 problems"), "{said}");
+    assert!(said.contains("2 rows of views or timers") && said.contains("1 problems"), "{said}");
     let mut process = Process::start(dir.path());
     scan(&process.caller("pos", Some("s1")), &barcode).problem(404, "card_not_found");
     process.stop();
-    rebuilt(1);
+    rebuilt(2);
     sound("repaired");
     views_answer(dir.path(), &barcode, &hold);
 }

@@ -3,14 +3,18 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::HeldOffer;
 use crate::{
-    customer::marketing::{day_after, is_counted},
+    customer::marketing::day_after,
     entity::EntityKey,
     ids::{ExchangeId, OfferId},
-    offers::{NormalCode, Offer, document::PeriodLimit},
-    promo::{InPeriod, KeyHash, Limits, Reserve, budget_id, code_id, is_code},
-    qr::KeyRing,
+    offers::{
+        NormalCode, Offer,
+        document::{Period, PeriodLimit},
+    },
+    promo::{Counter, InPeriod, KeyHash, Limits, Reserve, budget_id, code_id, is_code},
     time::{Calendar, Timestamp},
 };
 
@@ -31,30 +35,48 @@ pub struct Need {
 #[derive(Debug, Clone, Default)]
 pub struct Marks {
     /// The shopper's address, where it counts.
-    pub ip: Option<IpAddr>,
+    pub addresses: Vec<PeriodAddress>,
     /// Keyed hashes of phone or payment means.
     pub link_keys: Vec<KeyHash>,
 }
 
+/// An address as promos know it in one period: hashed with that period's key, so that two periods cannot be told to be
+/// one household's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PeriodAddress {
+    /// When the period ends.
+    pub until: Timestamp,
+    /// The hash.
+    pub hash: KeyHash,
+}
+
+/// What of an address is one household: all of IPv4, the /64 of IPv6.
+#[must_use]
+pub fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// When the day, the week and the month of `now` end.
+#[must_use]
+pub fn period_ends(calendar: &Calendar, now: Timestamp) -> [Timestamp; 3] {
+    [Period::Day, Period::Week, Period::Month].map(|period| calendar.start(day_after(period, calendar.day(now))))
+}
+
 impl Marks {
-    /// The address as the promo knows it: hashed for its period alone, so that two periods cannot be told to be one
-    /// household's. IPv6 by /64, which is one household.
-    fn ip_hash(&self, ring: &KeyRing, until: Timestamp) -> Option<KeyHash> {
-        let network = match self.ip? {
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-                Some(v4) => IpAddr::V4(v4),
-                None => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
-            },
-            v4 @ IpAddr::V4(_) => v4,
-        };
-        ring.blind(&format!("address until {}", until.0), &network.to_string()).map(KeyHash)
+    /// What a hold has to keep of its address: nothing where none of its offers counts it.
+    #[must_use]
+    pub fn addresses_of(&self, offers: &[HeldOffer]) -> Vec<PeriodAddress> {
+        let counts = offers.iter().any(|held| held.offer.limits.per_ip_in.is_some());
+        if counts { self.addresses.clone() } else { Vec::new() }
     }
 
     /// The request to one promo. `as_far`: see [`Reserve`].
     #[must_use]
     pub fn request(
         &self,
-        ring: &KeyRing,
         need: &Need,
         hold: &ExchangeId,
         owner: &EntityKey,
@@ -66,14 +88,19 @@ impl Marks {
             owner: owner.clone(),
             minor: need.minor,
             as_far,
-            ip: need.limits.per_ip_in.and_then(|limit| self.ip_hash(ring, limit.until)),
+            ip: need.limits.per_ip_in.and_then(|limit| self.address_until(limit.until)),
             link_keys: self.link_keys.clone(),
             expires_at,
             limits: need.limits.clone(),
         }
     }
 
-    /// What an offer needs of promos. `unique`: the hash of the code by which it was found among unique ones.
+    fn address_until(&self, until: Timestamp) -> Option<KeyHash> {
+        self.addresses.iter().find(|address| address.until == until).map(|address| address.hash)
+    }
+
+    /// What an offer needs of promos, for a hold made `at`. `unique`: the hash of the code by which it was found among
+    /// unique ones.
     #[must_use]
     pub fn needs(
         &self,
@@ -81,19 +108,19 @@ impl Marks {
         offer: &Offer,
         unique: Option<KeyHash>,
         minor: i64,
-        (calendar, now): (&Calendar, Timestamp),
+        (calendar, at): (&Calendar, Timestamp),
     ) -> Vec<Need> {
         let limits = &offer.limits;
         let linked = !self.link_keys.is_empty();
         let period = |limit: &PeriodLimit| InPeriod {
             uses: u32::try_from(limit.uses).unwrap_or(u32::MAX),
-            until: calendar.start(day_after(limit.period, calendar.day(now))),
+            until: calendar.start(day_after(limit.period, calendar.day(at))),
         };
         let own = Limits {
             total: limits.total.map(|total| u64::try_from(total).unwrap_or(0)),
             per_customer: limits.per_customer.filter(|_| linked).map(|uses| u32::try_from(uses).unwrap_or(u32::MAX)),
             per_customer_in: limits.per_customer_in.as_ref().filter(|_| linked).map(period),
-            per_ip_in: limits.per_ip_in.as_ref().filter(|_| self.ip.is_some()).map(period),
+            per_ip_in: limits.per_ip_in.as_ref().filter(|_| !self.addresses.is_empty()).map(period),
             budget_minor: limits.budget_minor.filter(|_| limits.budget_group.is_none()),
         };
         let mut needs = Vec::new();
@@ -109,6 +136,18 @@ impl Marks {
             needs.push(need(budget_id(group.as_str()), shared, minor));
         }
         needs
+    }
+}
+
+impl Need {
+    /// The same for a capture past its hold's time: it counts in the hold's own periods. What a promo has forgotten (only
+    /// a policy with longer times than the default's comes so late) counts nowhere any more.
+    #[must_use]
+    pub fn late(mut self, now: Timestamp) -> Self {
+        let known = |limit: &InPeriod| Counter::is_kept_until(limit.until, now);
+        self.limits.per_customer_in = self.limits.per_customer_in.filter(known);
+        self.limits.per_ip_in = self.limits.per_ip_in.filter(known);
+        self
     }
 }
 
@@ -158,16 +197,14 @@ impl HeldOffer {
         Some(limits.budget_group.as_ref().map_or_else(|| self.offer_id.to_string(), |group| budget_id(group.as_str())))
     }
 
-    /// Whether `promos` are all that it cannot do without: its own where it has a total (or a limit per customer, and
-    /// the hold is `linked` to keys that count for customers), its budget, its unique code.
+    /// Whether of the promos that were `asked`, all that keep something of it are among those that `kept` it.
     #[must_use]
-    pub fn has_all<'a>(&self, linked: bool, promos: impl Iterator<Item = &'a str> + Clone) -> bool {
-        let has = |wanted: &str| promos.clone().any(|promo| promo == wanted);
-        let limits = &self.offer.limits;
-        let own = limits.total.is_some() || (linked && is_counted(limits));
-        (!own || has(self.offer_id.as_str()))
-            && self.budget().is_none_or(|budget| has(&budget))
-            && (self.unique_code().is_none() || promos.clone().any(|promo| self.is_code_at(promo)))
+    pub fn has_all<'a>(
+        &self,
+        asked: impl IntoIterator<Item = &'a str>,
+        kept: impl Iterator<Item = &'a str> + Clone,
+    ) -> bool {
+        asked.into_iter().filter(|promo| self.is_kept_at(promo)).all(|promo| kept.clone().any(|known| known == promo))
     }
 }
 
@@ -189,22 +226,52 @@ mod tests {
         }
     }
 
-    fn has(held: &HeldOffer, promos: &[&str]) -> bool {
-        held.has_all(false, promos.iter().copied())
+    #[test]
+    fn an_offer_is_left_where_all_that_was_asked_keeps_it() {
+        let has = |held: &HeldOffer, asked: &[&'static str], kept: &[&'static str]| {
+            held.has_all(asked.iter().copied(), kept.iter().copied())
+        };
+        let plain = held("{}", "one");
+        assert!(has(&plain, &[], &[]) && has(&plain, &["p", "o2"], &[]), "what others need is not its own");
+        assert!(has(&plain, &["o", "p"], &["o"]) && !has(&plain, &["o"], &["p"]));
+        let unique = held("{}", "two");
+        assert!(!has(&unique, &["o", "o/00"], &["o"]) && has(&unique, &["o", "o/00"], &["o", "o/00"]));
+        let group = held(r#"{"budget_minor": 5, "budget_group": "g"}"#, "one");
+        assert!(!has(&group, &["o", "~budget/g"], &["o"]) && has(&group, &["~budget/g"], &["~budget/g"]));
+        assert_eq!(held(r#"{"budget_minor": 5}"#, "one").budget().as_deref(), Some("o"));
+        assert!(group.is_kept_at("~budget/g") && unique.is_kept_at("o/00") && !unique.is_kept_at("o2/00"));
     }
 
     #[test]
-    fn an_offer_is_left_where_all_that_limits_it_is() {
-        let (plain, total) = (held("{}", "one"), held(r#"{"total": 1}"#, "one"));
-        assert_eq!((has(&plain, &[]), has(&total, &[]), has(&total, &["o"])), (true, false, true));
-        let mine = held(r#"{"per_customer": 1}"#, "one");
-        assert_eq!((has(&mine, &[]), mine.has_all(true, [].into_iter())), (true, false));
-        let unique = held("{}", "two");
-        assert_eq!((has(&unique, &["o"]), has(&unique, &["p/00"]), has(&unique, &["o", "o/00"])), (false, false, true));
-        let group = held(r#"{"budget_minor": 5, "budget_group": "g"}"#, "one");
-        assert_eq!((has(&group, &["o"]), has(&group, &["~budget/g"])), (false, true));
-        assert_eq!(held(r#"{"budget_minor": 5}"#, "one").budget().as_deref(), Some("o"));
-        assert!(group.is_kept_at("~budget/g") && unique.is_kept_at("o/00") && !unique.is_kept_at("o2/00"));
+    fn a_late_capture_counts_in_the_periods_of_its_hold_as_long_as_they_are_known() {
+        let calendar = Calendar::new("UTC").unwrap();
+        let held = held(
+            r#"{"per_ip_in": {"uses": 1, "period": "day"}, "per_customer_in": {"uses": 2, "period": "week"}, "total": 9}"#,
+            "one",
+        );
+        let at = Timestamp::parse("2026-11-28T23:00:00Z").unwrap();
+        let [day, week, month] = period_ends(&calendar, at);
+        assert_eq!(
+            [day, week, month].map(|end| end.to_string()),
+            ["2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"]
+        );
+        let address = |until, n| PeriodAddress { until, hash: KeyHash([n; 16]) };
+        let marks = Marks { addresses: vec![address(week, 2), address(day, 1)], link_keys: vec![KeyHash([7; 16])] };
+        assert_eq!(marks.addresses_of(std::slice::from_ref(&held)), marks.addresses);
+        let needs = || marks.needs(&OfferId::new("o").unwrap(), &held.offer, None, 5, (&calendar, at));
+        let owner = EntityKey::new(crate::entity::EntityKind::Guest, "g");
+        let counted = |now| {
+            let need = needs().remove(0).late(now);
+            let request = marks.request(&need, &ExchangeId::new("late").unwrap(), &owner, now, true);
+            assert_eq!(request.limits.total, Some(9));
+            request.counted().into_iter().map(|(counter, limit)| (counter.until, counter.hash.0[0], limit)).collect()
+        };
+        let both: Vec<(Timestamp, u8, u32)> = counted(at.plus_seconds(73 * 3600));
+        assert_eq!(both, [(week, 7, 2), (day, 1, 1)]);
+        let one: Vec<(Timestamp, u8, u32)> = counted(at.plus_seconds(75 * 3600));
+        assert_eq!(one, [(week, 7, 2)], "the day is forgotten");
+        let plain = super::tests::held("{}", "one");
+        assert!(marks.addresses_of(&[plain]).is_empty(), "an address that counts nowhere is not kept");
     }
 
     #[test]

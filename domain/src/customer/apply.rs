@@ -14,7 +14,7 @@ use crate::{
     ids::OrderKey,
     order_event::CancelledBy,
     qr::Step,
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 
 /// Days that a burn is kept for returns: an order is returned for at most 400 days after it ended, and may have been
@@ -32,13 +32,12 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         | Event::PendingEnded { .. }
         | Event::UnderReview(_)
         | Event::ReviewEnded { .. }
-        | Event::Counted { .. }
         | Event::Debt { .. }
         | Event::ExpiredCounted { .. }
         | Event::VoidedCounted { .. }
-        | Event::LotRevived { .. }
-        | Event::BurnReturned { .. }
-        | Event::Burned { .. } => ledger(state, event),
+        | Event::LotRevived { .. } => ledger(state, event),
+        Event::BurnReturned { .. } | Event::Burned { .. } => burn(state, event),
+        Event::Counted { day, operations, earned, burned } => counted(state, *day, (*operations, *earned), *burned),
         Event::Held(_) | Event::HoldEnded { .. } => hold(state, event),
         Event::OrderPlaced { .. }
         | Event::OrderWeighed { .. }
@@ -97,7 +96,7 @@ fn marketing(state: &mut State, event: &Event, seq: u64) {
             marketing.sales.retain(|sale| at.micros_since(sale.at) < BURN_KEPT_DAYS * Timestamp::DAY);
             marketing.sales.push(Sale { key: order.fingerprint(), at: *at, seq });
         }
-        Event::SaleEnded { key, returned, at } => {
+        Event::SaleEnded { key, returned, at, .. } => {
             marketing.sales.retain(|sale| sale.key != *key);
             marketing.returned.retain(|(_, then)| at.micros_since(*then) < RETURNS_COUNTED_DAYS * Timestamp::DAY);
             marketing.returned.extend(returned.iter().map(|id| (id.clone(), *at)));
@@ -174,22 +173,6 @@ fn ledger(state: &mut State, event: &Event) {
                 },
             );
         }
-        Event::Counted { day, operations, earned, burned } => {
-            let counters = &mut state.counters;
-            if *operations != 0 || *earned != 0 {
-                if *day != counters.earn_day {
-                    (counters.earn_day, counters.operations, counters.earned) = (*day, 0, 0);
-                }
-                counters.operations += operations;
-                counters.earned = counters.earned.saturating_add(*earned);
-            }
-            if *burned != 0 {
-                if *day != counters.burn_day {
-                    (counters.burn_day, counters.burned) = (*day, 0);
-                }
-                counters.burned = counters.burned.saturating_add(*burned);
-            }
-        }
         Event::Debt { points, .. } => ledger.debt = ledger.debt.saturating_add(*points),
         Event::ExpiredCounted { day, points } => ledger.note_expired(*day, -points),
         Event::VoidedCounted { key, points } => {
@@ -199,26 +182,49 @@ fn ledger(state: &mut State, event: &Event) {
             ledger.voided.retain(|(_, points)| *points > 0);
         }
         Event::LotRevived { expired, until } => ledger.revived.push((*expired, *until)),
+        _ => {}
+    }
+}
+
+fn burn(state: &mut State, event: &Event) {
+    let burns = &mut state.ledger.burns;
+    match event {
         Event::BurnReturned { key, points, .. } => {
-            if let Some(burn) = ledger.burns.iter_mut().find(|burn| burn.key == *key) {
+            if let Some(burn) = burns.iter_mut().find(|burn| burn.key == *key) {
                 burn.given_back += points;
             }
         }
         Event::Burned { key, at, spent } => {
             // Orders that old are not returned any more, and a burn is at most a hold's life before its order.
-            ledger.burns.retain(|burn| at.micros_since(burn.at) < BURN_KEPT_DAYS * Timestamp::DAY);
+            burns.retain(|burn| at.micros_since(burn.at) < BURN_KEPT_DAYS * Timestamp::DAY);
             let points: i64 = spent.iter().map(|part| part.points).sum();
-            match ledger.burns.iter_mut().find(|burn| burn.key == *key) {
+            match burns.iter_mut().find(|burn| burn.key == *key) {
                 Some(burn) => {
                     burn.points += points;
                     burn.spent.extend(spent);
                 }
-                None => {
-                    ledger.burns.push(Burn { key: *key, at: *at, points, given_back: 0, spent: spent.clone() });
-                }
+                None => burns.push(Burn { key: *key, at: *at, points, given_back: 0, spent: spent.clone() }),
             }
         }
         _ => {}
+    }
+}
+
+/// A day's limits begin anew with its first count.
+fn counted(state: &mut State, day: Day, (operations, earned): (i64, i64), burned: i64) {
+    let counters = &mut state.counters;
+    if operations != 0 || earned != 0 {
+        if day != counters.earn_day {
+            (counters.earn_day, counters.operations, counters.earned) = (day, 0, 0);
+        }
+        counters.operations += operations;
+        counters.earned = counters.earned.saturating_add(earned);
+    }
+    if burned != 0 {
+        if day != counters.burn_day {
+            (counters.burn_day, counters.burned) = (day, 0);
+        }
+        counters.burned = counters.burned.saturating_add(burned);
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     card::Barcode,
-    checkout::{Cart, HeldOffer, LineQuantity, Quote, Uncovered},
+    checkout::{Cart, HeldOffer, LineQuantity, Quote, Uncovered, reserve::PeriodAddress},
     customer::read::{CardView, FlagView, HoldView, SignalKind},
     errors::Refusal,
     ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, OrderKey, ShopId, Word},
@@ -193,6 +193,9 @@ pub struct OfferedHold {
     /// Keyed hashes of phone or payment means, under which they keep it.
     #[serde(default)]
     pub link_keys: Vec<KeyHash>,
+    /// The address, hashed for its periods, where an offer counts it.
+    #[serde(default)]
+    pub addresses: Vec<PeriodAddress>,
 }
 
 /// What a capture past its hold's time found at promos.
@@ -202,6 +205,9 @@ pub struct Lately {
     pub hold_id: HoldId,
     /// Until when.
     pub expires_at: Timestamp,
+    /// The promos that were asked: one that keeps nothing has nothing left.
+    #[serde(default)]
+    pub asked: Vec<Box<str>>,
     /// What they keep.
     pub parts: Vec<Part>,
 }

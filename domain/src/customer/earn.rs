@@ -5,10 +5,11 @@ use super::{
     Event, Reply, cards,
     draft::Draft,
     event::ReviewEnd,
+    facts::{Fact, FactKind},
     ledger::{EarnedBy, Pending, UnderReview},
     order::{Bonus, OpenOrder, Placed, Record, RecordLine},
     read::{Cause, SignalKind},
-    sales, settle,
+    returns, sales, settle,
     tier::AsOf,
     trust::scaled,
 };
@@ -141,6 +142,39 @@ fn book_bonuses(draft: &mut Draft<'_>, record: &mut Record, decided: Timestamp) 
     }
 }
 
+/// A capture that comes after its order was completed: what its offers give on top is booked now, dated by the capture. What
+/// came back of the order meanwhile is off it at once. A sale is never refused for it: an order whose record cannot be
+/// read gets nothing, and that is signalled.
+pub(super) fn late_bonuses(draft: &mut Draft<'_>, order: &OrderKey) {
+    let (key, now) = (order.fingerprint(), draft.now);
+    let Some(seq) = draft.state.fact(key).filter(|fact| fact.kind() == FactKind::Completed).map(Fact::seq) else {
+        return;
+    };
+    // Of several carts the first one's offers count, as at a completion.
+    if !sales::is_only_sale(draft, key) {
+        return;
+    }
+    let mut record = match draft.record(key, seq) {
+        Ok(record) => record,
+        Err(refusal) => {
+            let detail = format!("bonus points of a late capture: {refusal}");
+            draft.signal(SignalKind::KeptEventRefused, now, Some(&order.shop_id), Some(order), &detail);
+            return;
+        }
+    };
+    let (kept, whole) = record.kept();
+    if !record.with_card || !draft.earns() || (kept == 0 && whole > 0) {
+        return;
+    }
+    book_bonuses(draft, &mut record, now);
+    if !record.bonuses.is_empty() {
+        returns::claw_bonuses_back(draft, &mut record, now);
+        // Nothing of the order itself changed now: it counts as decided when the latest fact was.
+        let decided = draft.state.fact_time;
+        draft.emit(Event::OrderAmended { decided, record: Box::new(record) });
+    }
+}
+
 /// Whether a step from `before` to `after` passes half of `limit`: the soft limit, said once.
 pub(super) const fn passes_half(before: i64, after: i64, limit: i64) -> bool {
     before <= limit / 2 && after > limit / 2
@@ -222,7 +256,7 @@ pub(super) fn review(
 fn note_own_lot(draft: &mut Draft<'_>, order: &OrderKey, expires: Day) -> Result<(), Refusal> {
     let key = order.fingerprint();
     // An order that is forgotten can no longer be returned.
-    let Some(seq) = draft.state.fact(key).map(super::facts::Fact::seq) else { return Ok(()) };
+    let Some(seq) = draft.state.fact(key).map(Fact::seq) else { return Ok(()) };
     let mut record = draft.record(key, seq)?;
     if record.expires != expires {
         record.expires = expires;

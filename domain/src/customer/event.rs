@@ -7,7 +7,7 @@ use super::{
     command::CardChange,
     hold::{Hold, HoldEnd},
     ledger::{EarnedBy, Entry, LotPart, Pending, UnderReview},
-    marketing::CountedUse,
+    marketing::{CountedUse, ListedUse},
     order::{KeptReturn, Placed, Record},
     read::{ApprovalView, HoldView, SignalKind, StatementEntry, TrustChange},
     tier::TierBase,
@@ -157,6 +157,9 @@ pub enum Event {
         order: OrderKey,
         /// When.
         at: Timestamp,
+        /// The day of that; absent in rows of before it was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        day: Option<Day>,
         /// The hold.
         hold: Box<Hold>,
         /// What was sold, of the hold's lines.
@@ -169,6 +172,9 @@ pub enum Event {
         /// The offers of which a use was taken: a smaller sale, or a late one, has not all that was held.
         #[serde(default)]
         taken: Vec<OfferId>,
+        /// What each of these took off, minor units; absent in rows of before it was written.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        took: Vec<i64>,
     },
     /// The uses of a sale were given back, or its order can no longer be returned.
     SaleEnded {
@@ -176,6 +182,9 @@ pub enum Event {
         key: u64,
         /// The offers whose uses came back.
         returned: Vec<OfferId>,
+        /// The uses that are not listed any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unlisted: Vec<ListedUse>,
         /// When.
         at: Timestamp,
     },

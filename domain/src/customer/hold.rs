@@ -7,7 +7,7 @@ use super::{
     read::{HoldState, HoldView},
 };
 use crate::{
-    checkout::{Basis, Cart, HeldOffer, Quote, Standing},
+    checkout::{Basis, Cart, HeldOffer, Quote, Standing, reserve::PeriodAddress},
     ids::{ExchangeId, HoldId, LineId, OrderId},
     offers::Shopper,
     promo::KeyHash,
@@ -58,6 +58,10 @@ pub struct HeldOffers {
     /// Keyed hashes of phone or payment means: a late capture reserves under them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link_keys: Vec<KeyHash>,
+    /// The address, hashed for the periods that it was held in, where an offer counts it: a late capture counts there
+    /// again, though the periods and their keys may be over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<PeriodAddress>,
 }
 
 /// How a hold ends.

@@ -7,7 +7,7 @@ use super::{
     Context, Event, Reply, State,
     command::{HoldRequest, Lately},
     draft::Draft,
-    earn::passes_half,
+    earn::{self, passes_half},
     facts::FactKind,
     hold::{HeldOffers, Hold, HoldEnd},
     ledger::LotPart,
@@ -231,6 +231,9 @@ pub(super) fn capture(
     let gone = sales::sell(draft, &hold, &order, (&sold, lines), late)?;
     settle::end_hold(draft, &hold, end, now, back);
     burn(draft, &order, &spent, hold.expired);
+    if ended.is_some() {
+        earn::late_bonuses(draft, &order);
+    }
     let uncovered = uncovered(draft, &order, wanted - points, gone);
     let shop_id = order.shop_id;
     Ok(Reply::Captured { quote: Box::new(sold), uncovered, order_id: order_id.clone(), shop_id })

@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{OfferId, Word},
+    ids::{HoldId, OfferId, Word},
     offers::{
         Limit,
         document::{Limits, Period},
     },
-    promo::book::Book,
+    promo::{Used, book::Book},
     time::{Calendar, Day, Timestamp},
 };
 
@@ -74,6 +74,54 @@ pub struct CountedUse {
     pub offer_id: OfferId,
     /// When its hold was made.
     pub at: Timestamp,
+}
+
+/// A use that is listed for the usage report: of an offer whose own promo did not count it (`views`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedUse {
+    /// The captured hold.
+    pub hold_id: HoldId,
+    /// Of which offer.
+    pub offer_id: OfferId,
+    /// The day of the capture.
+    pub day: Day,
+}
+
+impl ListedUse {
+    /// Where it is listed: once, for a hold is captured once. Newest days first.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} {} {}", self.day, self.hold_id, self.offer_id)
+    }
+
+    /// What it is listed under: the offer and its month, so that neither a list nor what a report asks for grows for ever.
+    #[must_use]
+    pub fn filter(offer: &OfferId, day: Day) -> String {
+        let day = day.to_string();
+        format!("{offer} {}", day.get(..7).unwrap_or(&day))
+    }
+}
+
+/// What is listed of a use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The day of the capture.
+    pub day: Day,
+    /// What it took off, minor units.
+    pub minor: i64,
+}
+
+/// Whether a use of `offer` is listed: the offer's own promo has not counted it, in a sale that used these.
+#[must_use]
+pub fn is_listed(offer: &OfferId, used: &[Used]) -> bool {
+    used.iter().all(|used| *used.promo != *offer.as_str())
+}
+
+/// The day of a sale. Rows of before sales bore one count on their day in UTC.
+#[must_use]
+pub fn sold_on(day: Option<Day>, at: Timestamp) -> Day {
+    let utc = i32::try_from(at.0.div_euclid(Timestamp::DAY)).unwrap_or(i32::MAX);
+    day.unwrap_or(Day(utc))
 }
 
 impl Marketing {

@@ -30,20 +30,28 @@ const MAX_RETURNS: usize = 100;
 /// Lines of all returns kept for one order, and of all weights that came before it was placed.
 const MAX_KEPT_LINES: usize = 1000;
 
-/// The rows of an ended order's record, and of the sale that offers were part of, where the event needs them.
+/// The rows of an ended order's record, and of the sales that offers were part of, where the command needs them.
 pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
-    let (order, cancelled) = match command {
-        Command::Order(event) => (&event.order, matches!(event.fact, OrderFact::Cancelled { .. })),
+    let (key, cancelled) = match command {
+        Command::Order(event) => (event.order.fingerprint(), matches!(event.fact, OrderFact::Cancelled { .. })),
         // A release tells the order's record which lot its cashback went into.
         Command::DecideReview { entry, release: true, .. } => {
             match state.ledger.reviews.iter().find(|review| review.entry == *entry) {
-                Some(review) => (&review.order, false),
+                Some(review) => (review.order.fingerprint(), false),
                 None => return Vec::new(),
+            }
+        }
+        // Of an order that was completed before: the capture brings it the points of its offers.
+        Command::Capture { hold_id, order_id, .. } => {
+            let Some(hold) = state.holds.iter().find(|hold| hold.hold_id == *hold_id) else { return Vec::new() };
+            let key = OrderKey { shop_id: hold.cart.shop_id.clone(), order_id: order_id.clone() }.fingerprint();
+            match state.fact(key) {
+                Some(_) if hold.offers.is_some() => (key, false),
+                _ => return Vec::new(),
             }
         }
         _ => return Vec::new(),
     };
-    let key = order.fingerprint();
     let record = state.fact(key).filter(|fact| fact.kind() == FactKind::Completed && !cancelled);
     let sales = state.marketing().map_or(&[][..], |marketing| &marketing.sales);
     let mut rows: Vec<u64> = sales.iter().filter(|sale| sale.key == key).map(|sale| sale.seq).collect();

@@ -356,11 +356,13 @@ pub enum SignalKind {
     ShopOrders,
     /// An order of another customer was sent for this one.
     OrderOfTwoCustomers,
+    /// So many wrong codes were typed that the customer is locked out for a while.
+    WrongCodes,
 }
 
 impl SignalKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CashbackOperations,
         Self::PointsEarned,
         Self::PointsBurned,
@@ -372,6 +374,7 @@ impl SignalKind {
         Self::TerminalScans,
         Self::ShopOrders,
         Self::OrderOfTwoCustomers,
+        Self::WrongCodes,
     ];
 
     /// The kind's name in lists and metrics.
@@ -389,6 +392,7 @@ impl SignalKind {
             Self::TerminalScans => "terminal_scans",
             Self::ShopOrders => "shop_orders",
             Self::OrderOfTwoCustomers => "order_of_two_customers",
+            Self::WrongCodes => "wrong_codes",
         }
     }
 }

@@ -49,18 +49,22 @@ pub(super) fn take_back(
         let left = due - claw_from_review_or_voided(draft, &record, due, at);
         claw_back(draft, &order, EarnedBy::Cashback, record.expires, left, at);
     }
-    for i in 0..record.bonuses.len() {
-        let bonus = &mut record.bonuses[i];
-        let due = bonus.points - kept_of(bonus.points, money_kept, money) - bonus.clawed_back;
-        if due > 0 {
-            bonus.clawed_back += due;
-            let (source, expires) = (EarnedBy::Offer(bonus.funded_by), bonus.expires);
-            claw_back(draft, &order, source, expires, due, at);
-        }
-    }
+    claw_bonuses_back(draft, &mut record, at);
     draft.emit(Event::OrderAmended { decided: at, record: Box::new(record) });
     draft.announce_trust(at, &format!("order {order} returned"));
     Ok(())
+}
+
+/// Takes back what the returns booked so far leave nothing for of an order's bonuses.
+pub(super) fn claw_bonuses_back(draft: &mut Draft<'_>, record: &mut Record, at: Timestamp) {
+    let (money_kept, money) = record.kept();
+    for bonus in &mut record.bonuses {
+        let due = bonus.points - kept_of(bonus.points, money_kept, money) - bonus.clawed_back;
+        if due > 0 {
+            bonus.clawed_back += due;
+            claw_back(draft, &record.order, EarnedBy::Offer(bonus.funded_by), bonus.expires, due, at);
+        }
+    }
 }
 
 /// floor(points x kept / whole); all of it where there was nothing to keep.

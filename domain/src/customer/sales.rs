@@ -9,7 +9,7 @@ use super::{
     draft::Draft,
     hold::{HeldOffers, Hold},
     holds::new_hold,
-    marketing::{CountedUse, MAX_SEGMENTS, Marketing, is_counted},
+    marketing::{CountedUse, ListedUse, MAX_SEGMENTS, Marketing, is_counted, is_listed, sold_on},
     order::{KeptReturn, Record},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         is_code,
         protocol::{Ask, give_back_id},
     },
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 
 /// How often uses of one offer come back to a customer in 30 days.
@@ -62,6 +62,7 @@ pub(super) fn offered_hold(
         max_discount_permyriad: offered.max_discount_permyriad,
         at: offered.at,
         link_keys: offered.link_keys.clone(),
+        addresses: offered.addresses.clone(),
     };
     let standing = facts.standing.clone();
     Ok(new_hold(draft, request, offered.hold_id.clone(), offered.expires_at, standing, Some(Box::new(offers))))
@@ -158,21 +159,21 @@ pub(super) fn sell(
         return Err(outdated("the hold's time"));
     }
     let given: Vec<(&HeldOffer, i64)> = offers.iter().filter_map(|held| Some((held, gave(sold, held)?))).collect();
-    let (taken, gone) = match hold.expired {
+    let (sold_with, gone) = match hold.expired {
         true => take_late(draft, hold, given, late)?,
         false => (take(draft, hold, given)?, Vec::new()),
     };
     let used = used_by(draft);
     // What was counted when it was held, and what counts now.
     let before = if hold.expired { Vec::new() } else { counted(offers, hold.at) };
-    let after = counted(taken.iter().copied(), hold.at);
+    let after = counted(sold_with.iter().map(|(held, _)| *held), hold.at);
     let more = after.iter().filter(|one| !before.contains(one)).cloned().collect();
     let less = before.iter().filter(|one| !after.contains(one)).cloned().collect();
     count(draft, more, less);
-    let taken = taken.into_iter().map(|held| held.offer_id.clone()).collect();
+    let (taken, took) = sold_with.into_iter().map(|(held, minor)| (held.offer_id.clone(), minor)).unzip();
     let (order, hold, quote) = (order.clone(), Box::new(hold.clone()), Box::new(sold.clone()));
-    let lines = lines.map(<[_]>::to_vec);
-    draft.emit(Event::Sold { order, at: now, hold, quote, lines, used, taken });
+    let (day, lines) = (Some(draft.day(now)), lines.map(<[_]>::to_vec));
+    draft.emit(Event::Sold { order, at: now, day, hold, quote, lines, used, taken, took });
     Ok(gone)
 }
 
@@ -193,12 +194,11 @@ fn shares(parts: &[Part], given: &[(&HeldOffer, i64)]) -> Vec<(Box<str>, i64)> {
     parts.iter().filter_map(share).collect()
 }
 
+/// Offers of which a use is taken, with what each takes off, minor units.
+type SoldWith<'a> = Vec<(&'a HeldOffer, i64)>;
+
 /// Takes what a live hold keeps: all that is given.
-fn take<'a>(
-    draft: &mut Draft<'_>,
-    hold: &Hold,
-    given: Vec<(&'a HeldOffer, i64)>,
-) -> Result<Vec<&'a HeldOffer>, Refusal> {
+fn take<'a>(draft: &mut Draft<'_>, hold: &Hold, given: SoldWith<'a>) -> Result<SoldWith<'a>, Refusal> {
     let book = draft.state.marketing().map(|marketing| &marketing.book);
     if let (Some(book), Some(exchange)) = (book, hold.exchange())
         && let Some(live) = book.holds.iter().find(|live| live.hold == exchange)
@@ -207,7 +207,7 @@ fn take<'a>(
         let step = book.capture(&exchange, &shares(&live.parts, &given), day, now).map_err(said)?;
         draft.step(step);
     }
-    Ok(given.into_iter().map(|(held, _)| held).collect())
+    Ok(given)
 }
 
 /// Takes what promos still had for a hold past its time; answers whose uses were taken, and what is gone. Of an offer
@@ -215,21 +215,21 @@ fn take<'a>(
 fn take_late<'a>(
     draft: &mut Draft<'_>,
     hold: &Hold,
-    given: Vec<(&'a HeldOffer, i64)>,
+    given: SoldWith<'a>,
     late: Option<&Lately>,
-) -> Result<(Vec<&'a HeldOffer>, Vec<Uncovered>), Refusal> {
+) -> Result<(SoldWith<'a>, Vec<Uncovered>), Refusal> {
     let now = draft.now;
     let parts = late.map_or(&[][..], |late| &late.parts);
     let nothing = Marketing::default();
     let marketing = draft.state.marketing().unwrap_or(&nothing);
     let calendar = &draft.context.calendar;
-    let linked = hold.offers.as_ref().is_some_and(|offers| !offers.link_keys.is_empty());
+    let asked = late.map_or(&[][..], |late| &late.asked);
     let mut money: Vec<(&str, i64)> = parts.iter().map(|part| (&*part.promo, part.minor)).collect();
     let (mut left, mut gone) = (Vec::new(), Vec::new());
     for (held, minor) in given {
         // A use counts in the period of its hold, whenever it is captured.
         let allowed = marketing.allows(&held.offer_id, &held.offer.limits, hold.at, calendar).is_ok();
-        let is_left = allowed && held.has_all(linked, parts.iter().map(|part| &*part.promo));
+        let is_left = allowed && held.has_all(asked.iter().map(AsRef::as_ref), parts.iter().map(|part| &*part.promo));
         let covered = if is_left { spend(&mut money, held, minor) } else { 0 };
         if is_left && (covered > 0 || minor == 0) {
             left.push((held, covered));
@@ -248,7 +248,7 @@ fn take_late<'a>(
         let sold = book.capture(&exchange, &shares(&late.parts, &left), day, now).map_err(said)?;
         draft.step(sold);
     }
-    Ok((left.into_iter().map(|(held, _)| held).collect(), gone))
+    Ok((left, gone))
 }
 
 /// What of `minor` the budget that pays for an offer still has. It is spent then.
@@ -281,7 +281,9 @@ pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) 
     let from = Timestamp(at.0.saturating_sub(GIVE_BACK_DAYS * Timestamp::DAY));
     let owner = draft.owner();
     let mut before: Vec<OfferId> = Vec::new();
-    for SaleRecord { hold, used, taken, .. } in draft.sales(key)? {
+    let mut unlisted: Vec<ListedUse> = Vec::new();
+    for sale in draft.sales(key)? {
+        let SaleRecord { hold, used, taken, day, .. } = sale;
         let marketing = draft.state.marketing().cloned().unwrap_or_default();
         let so_far =
             |id: &OfferId| marketing.returned_since(id, from) + before.iter().filter(|known| *known == id).count();
@@ -292,6 +294,9 @@ pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) 
         let comes_back = |promo: &str| {
             back.iter().any(|held| held.is_kept_at(promo)) && !stays.iter().any(|held| held.is_kept_at(promo))
         };
+        for held in back.iter().filter(|held| is_listed(&held.offer_id, &used)) {
+            unlisted.push(ListedUse { hold_id: hold.hold_id.clone(), offer_id: held.offer_id.clone(), day });
+        }
         for one in used.into_iter().filter(|used| comes_back(&used.promo)) {
             let book = &draft.state.rare_mut().marketing.book;
             let step = book.give_back(&exchange, one, &owner).map_err(said)?;
@@ -302,7 +307,7 @@ pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) 
         before.extend(back.into_iter().map(|held| held.offer_id.clone()));
     }
     if draft.state.marketing().is_some_and(|marketing| marketing.is_sold(key)) {
-        draft.emit(Event::SaleEnded { key, returned: before, at });
+        draft.emit(Event::SaleEnded { key, returned: before, unlisted, at });
     }
     Ok(())
 }
@@ -359,6 +364,11 @@ pub(super) fn bonuses(draft: &Draft<'_>, record: &Record) -> Vec<(FundedBy, i64)
     by_funder
 }
 
+/// Whether an order has one captured hold with offers.
+pub(super) fn is_only_sale(draft: &Draft<'_>, key: u64) -> bool {
+    draft.state.marketing().is_some_and(|marketing| marketing.sales.iter().filter(|sale| sale.key == key).count() == 1)
+}
+
 /// Joins and leaves segments.
 pub(super) fn change_segments(
     draft: &mut Draft<'_>,
@@ -386,6 +396,7 @@ pub(super) struct SaleRecord {
     lines: Option<Vec<LineQuantity>>,
     used: Vec<Used>,
     taken: Vec<OfferId>,
+    day: Day,
 }
 
 impl Draft<'_> {
@@ -408,8 +419,9 @@ impl Draft<'_> {
 }
 
 fn sale_of(event: &Event, key: u64) -> Option<SaleRecord> {
-    let Event::Sold { order, hold, quote, lines, used, taken, .. } = event else { return None };
+    let Event::Sold { order, at, day, hold, quote, lines, used, taken, .. } = event else { return None };
     (order.fingerprint() == key).then(|| SaleRecord {
+        day: sold_on(*day, *at),
         hold: (**hold).clone(),
         quote: (**quote).clone(),
         lines: lines.clone(),

@@ -174,9 +174,14 @@ impl State {
     #[must_use]
     pub fn scan_limit(&self, context: &Context, now: Timestamp) -> i64 {
         let scans = context.policy.limits.scans;
-        let limited = context.trust_limits && scans != 0;
-        let band = if limited { self.band(AsOf::new(self.read_at(now)), context) } else { Band::Standard };
-        scaled(scans, band)
+        if scans == 0 { i64::MAX } else { self.by_trust(scans, context, now) }
+    }
+
+    /// A limit on what the customer may try, scaled by its trust band at a read of `now`.
+    #[must_use]
+    pub fn by_trust(&self, limit: i64, context: &Context, now: Timestamp) -> i64 {
+        let band = if context.trust_limits { self.band(AsOf::new(self.read_at(now)), context) } else { Band::Standard };
+        scaled(limit, band)
     }
 
     /// Why no point can be burned now, if so.

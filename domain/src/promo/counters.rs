@@ -34,14 +34,21 @@ impl Counter {
     /// The end of no period.
     pub const FOREVER: Timestamp = Timestamp(i64::MAX);
 
-    /// Seconds that a count outlives its period. A hold of the period's last moment is reserved a little later; one that
-    /// comes after this is refused, so that no count begins anew.
-    pub const KEPT_S: i64 = 2 * 3600;
+    /// Seconds that a count outlives its period: a hold of the period's last moment lasts an hour, and for 72 more it may
+    /// be captured late, which counts where the hold counted. What comes after this is refused, so that no count begins
+    /// anew.
+    pub const KEPT_S: i64 = 74 * 3600;
 
     /// When the count is forgotten.
     #[must_use]
     pub const fn forgotten_at(&self) -> Timestamp {
         self.until.plus_seconds(Self::KEPT_S)
+    }
+
+    /// Whether a count of the period that ends at `until` is still known at `now`.
+    #[must_use]
+    pub const fn is_kept_until(until: Timestamp, now: Timestamp) -> bool {
+        until.plus_seconds(Self::KEPT_S).0 > now.0
     }
 }
 

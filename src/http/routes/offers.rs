@@ -11,7 +11,7 @@ use adal_domain::{
     promo::budget_id,
     time::Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -28,6 +28,7 @@ use crate::{
         problem::Problem,
         respond::reply,
     },
+    usage,
 };
 
 /// An offer and its last change.
@@ -99,19 +100,16 @@ pub struct Offers {
 /// How an offer was used.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UsageView {
-    /// Whether every use is counted here: where `limits.total` or a budget of its own makes every hold ask the offer.
-    /// Else only those are that a unique code, a link key or a limit per address brought to it.
-    pub complete: bool,
-    /// Uses of captured holds, less what came back.
+    /// Uses of captured holds, less what came back: on the days asked for, and before them as far as limits have counted.
     pub taken: u64,
-    /// Uses of open holds.
+    /// Uses that limits keep for open holds; 0 where nothing that customers share limits the offer.
     pub held: u64,
-    /// What was taken off by captured holds, minor units, less what came back.
+    /// What these took off, minor units.
     pub discount_minor: i64,
     /// What is left of the budget, minor units: of the group's, where the offer is in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_left_minor: Option<i64>,
-    /// By day of the captures, oldest first: the last 400 days with a use.
+    /// By day of the captures, oldest first: of the days asked for, those with a use.
     pub by_day: Vec<DayView>,
 }
 
@@ -193,31 +191,33 @@ async fn delete(
     catalogue::delete(request, who, app, key, change).await
 }
 
-async fn usage(request: &HttpRequest, app: &App, kind: OfferKind, id: &str) -> Answered {
+/// How far a usage report goes back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageQuery {
+    days: Option<u32>,
+}
+
+async fn report(request: &HttpRequest, app: &App, (kind, id): (OfferKind, &str), query: &UsageQuery) -> Answered {
     let id = offer_id(id)?;
     let published = app.catalogue.read(MAIN).await?;
     let entry = published.state.offer(&id).filter(|entry| entry.kind == kind).ok_or_else(|| absent(kind))?;
-    let uses = app.promos.read(id.as_str()).await?;
     let limits = &entry.offer.limits;
-    let complete = limits.total.is_some() || limits.budget_minor.is_some() && limits.budget_group.is_none();
-    let budget_left_minor = match (limits.budget_minor, &limits.budget_group) {
-        (Some(budget), Some(group)) => {
-            Some(app.promos.read(&budget_id(group.as_str())).await?.state.budget_left(budget))
+    let budget_left_minor = match limits.budget_minor {
+        Some(budget) => {
+            let group = limits.budget_group.as_ref();
+            let promo = group.map_or_else(|| id.to_string(), |group| budget_id(group.as_str()));
+            Some(app.promos.read(&promo).await?.state.budget_left(budget))
         }
-        (Some(budget), None) => Some(uses.state.budget_left(budget)),
-        (None, _) => None,
+        None => None,
     };
-    let usage = uses.state.usage();
-    let by_day = usage.by_day.iter().map(|of| DayView {
-        day: of.day.to_string(),
-        taken: of.taken,
-        discount_minor: of.discount_minor,
-    });
+    let usage = usage::of(app, &id, query.days.unwrap_or(usage::MAX_DAYS)).await?;
+    let by_day =
+        usage.by_day.iter().map(|(day, of)| DayView { day: day.to_string(), taken: of.uses, discount_minor: of.minor });
     let view = UsageView {
-        complete,
-        taken: usage.taken,
+        taken: usage.taken.uses,
         held: usage.held,
-        discount_minor: usage.discount_minor,
+        discount_minor: usage.taken.minor,
         budget_left_minor,
         by_day: by_day.collect(),
     };
@@ -243,7 +243,7 @@ macro_rules! collection {
                 Answered,
                 catalogue::{Deleted, History, PageQuery, RevisionQuery},
             };
-            use super::{Offer, OfferKind, OfferPut, OfferView, Offers, UsageView};
+            use super::{Offer, OfferKind, OfferPut, OfferView, Offers, UsageQuery, UsageView};
             use crate::{
                 app::App,
                 http::extract::{Body, IdempotencyKey, Principal, Query, Role},
@@ -336,13 +336,22 @@ macro_rules! collection {
             /// How it was used: uses, discounts, what is left of its budget, by day.
             #[utoipa::path(
                 get, path = $usage, tag = "catalogue", operation_id = concat!(stringify!($name), "_usage"),
-                params(("id" = String, Path, description = "Its id.")),
+                params(
+                    ("id" = String, Path, description = "Its id."),
+                    ("days" = Option<u32>, Query, description = "The last 1-400 days, 400 by default; fewer where they have more than a million uses.")
+                ),
                 responses((status = 200, description = "Its uses.", body = UsageView)),
                 extensions(("x-roles" = json!(["admin"])))
             )]
-            pub async fn usage(request: HttpRequest, who: Principal, app: Data<App>, id: Path<String>) -> Answered {
+            pub async fn usage(
+                request: HttpRequest,
+                who: Principal,
+                app: Data<App>,
+                id: Path<String>,
+                query: Query<UsageQuery>,
+            ) -> Answered {
                 who.require(&[Role::Admin])?;
-                super::usage(&request, &app, KIND, &id).await
+                super::report(&request, &app, (KIND, &id), &query.0).await
             }
 
             /// Who changed it, when, and what: newest first, deletions included.

@@ -1,19 +1,15 @@
 //! What is sold: offers with every limit that is shared, few uses of each, and small budgets.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use adal_domain::{
-    checkout::reserve::Marks,
+    checkout::reserve::{Marks, PeriodAddress, period_ends},
     customer::Context,
     ids::OfferId,
     offers::{CompiledOffers, NormalCode, Offer, OfferKind, TypedCode},
     policy::Policy,
     promo::{KeyHash, budget_id, code_id},
-    qr::KeyRing,
-    time::Calendar,
+    time::{Calendar, Timestamp},
 };
 
 use crate::ask::print_of;
@@ -27,7 +23,7 @@ pub(super) const GIFTS_MINOR: i64 = 12_000;
 /// Unique codes.
 pub(super) const UNIQUE: [&str; 3] = ["SOLO-1", "SOLO-2", "SOLO-3"];
 
-const DOCUMENTS: [(&str, OfferKind, &str); 6] = [
+const DOCUMENTS: [(&str, OfferKind, &str); 8] = [
     (
         "code",
         OfferKind::Promo,
@@ -63,6 +59,13 @@ const DOCUMENTS: [(&str, OfferKind, &str); 6] = [
         r#"{"name": "once a day", "discount": {"type": "amount", "minor": 300},
             "limits": {"per_customer_in": {"uses": 1, "period": "day"}}}"#,
     ),
+    (
+        "home",
+        OfferKind::Campaign,
+        r#"{"name": "three from one address", "discount": {"type": "amount", "minor": 200},
+            "limits": {"per_ip_in": {"uses": 3, "period": "month"}}}"#,
+    ),
+    ("free", OfferKind::Campaign, r#"{"name": "as often as you like", "discount": {"type": "amount", "minor": 100}}"#),
 ];
 
 pub(super) fn documents() -> Vec<(OfferId, OfferKind, Arc<Offer>)> {
@@ -101,14 +104,20 @@ pub(super) fn code_hash(code: &NormalCode) -> KeyHash {
     KeyHash(print_of(code.as_str().as_bytes()))
 }
 
-/// The first two customers share a phone.
-pub(super) fn marks_of(customer: &str) -> Marks {
-    let link_keys = if matches!(customer, "shopper-0" | "shopper-1") { vec![KeyHash([7; 16])] } else { vec![] };
-    Marks { ip: None, link_keys }
+/// Uses of `home` from one address: its period outlasts the simulation.
+pub(super) const HOME_USES: usize = 3;
+
+/// Whether the customer lives where another one does, too.
+pub(super) fn is_at_home(customer: &str) -> bool {
+    matches!(customer, "shopper-0" | "shopper-2")
 }
 
-pub(super) fn ring() -> KeyRing {
-    KeyRing::new(0, BTreeMap::from([(0, vec![1; 32].into())])).unwrap()
+/// The first two customers share a phone, the first and the third an address; the last has none.
+pub(super) fn marks_of(customer: &str, at: Timestamp) -> Marks {
+    let link_keys = if matches!(customer, "shopper-0" | "shopper-1") { vec![KeyHash([7; 16])] } else { vec![] };
+    let hash = if is_at_home(customer) { KeyHash([1; 16]) } else { KeyHash([2; 16]) };
+    let addresses = period_ends(&calendar(), at).map(|until| PeriodAddress { until, hash });
+    Marks { addresses: if customer == "shopper-3" { vec![] } else { addresses.to_vec() }, link_keys }
 }
 
 pub(super) fn calendar() -> Calendar {

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use adal_domain::{
     checkout::{
         self, Cart, HeldOffer, LineQuantity, Priced, Pricing,
-        reserve::{Need, together},
+        reserve::{Marks, Need, together},
     },
     customer::{Command, Customer, HoldRequest, Lately, OfferedHold, hold::Hold},
     entity::{EntityKey, EntityKind},
@@ -20,7 +20,7 @@ use rand::{Rng, RngCore};
 
 use super::{
     Sales,
-    catalogue::{calendar, code_hash, context, marks_of, ring, typed},
+    catalogue::{calendar, code_hash, context, marks_of, typed},
 };
 use crate::{
     ask::{Answer, AskError, CommandId, Request},
@@ -216,18 +216,9 @@ impl Coordinator<'_> {
         }
     }
 
-    fn needs(&self, offers: &[HeldOffer], now: Timestamp) -> Vec<Need> {
-        let marks = marks_of(self.customer);
-        let of = |held: &HeldOffer| {
-            let unique = held.unique_code().map(|code| code_hash(&code));
-            marks.needs(&held.offer_id, &held.offer, unique, held.discount_minor, (&calendar(), now))
-        };
-        together(offers.iter().flat_map(of).collect())
-    }
-
-    fn request(&self, need: &Need, prepared: &Prepared, as_far: bool) -> Reserve {
+    fn request(&self, marks: &Marks, need: &Need, prepared: &Prepared, as_far: bool) -> Reserve {
         let exchange = ExchangeId::new(prepared.hold_id.as_str()).unwrap();
-        marks_of(self.customer).request(&ring(), need, &exchange, &self.owner(), prepared.expires_at, as_far)
+        marks.request(need, &exchange, &self.owner(), prepared.expires_at, as_far)
     }
 
     /// Prices a cart and holds what it needs.
@@ -276,8 +267,9 @@ impl Coordinator<'_> {
             parts: Vec::new(),
         };
         let offers: Vec<HeldOffer> = priced.priced.applied.iter().map(HeldOffer::from).collect();
-        for need in self.needs(&offers, priced.now) {
-            let asked = self.request(&need, &prepared, false);
+        let marks = marks_of(self.customer, priced.now);
+        for need in needs(&marks, &offers, priced.now) {
+            let asked = self.request(&marks, &need, &prepared, false);
             match self.reserve(&need, asked, &mut prepared).await {
                 Ok(()) => {}
                 Err(NotKept::Killed) => return Err(Again),
@@ -294,10 +286,11 @@ impl Coordinator<'_> {
             expires_at: prepared.expires_at,
             facts: priced.facts,
             quote: Box::new(priced.priced.quote),
-            offers,
             max_discount_permyriad: context().policy.checkout.max_discount_permyriad,
             parts: prepared.parts.clone(),
-            link_keys: marks_of(self.customer).link_keys,
+            addresses: marks.addresses_of(&offers),
+            link_keys: marks.link_keys,
+            offers,
         };
         let command = Command::Hold(HoldRequest { offered: Some(Box::new(offered)), ..request });
         let Ok(told) = self.ask(Some(self.id), command).await else {
@@ -359,6 +352,7 @@ impl Coordinator<'_> {
                 Box::new(Lately {
                     hold_id: prepared.hold_id.clone(),
                     expires_at: prepared.expires_at,
+                    asked: prepared.asked.clone(),
                     parts: prepared.parts.clone(),
                 })
             });
@@ -397,8 +391,10 @@ impl Coordinator<'_> {
             asked: Vec::new(),
             parts: Vec::new(),
         };
-        for need in self.needs(hold.held_offers(), now) {
-            let asked = self.request(&need, &prepared, true);
+        let offers = hold.offers.as_ref().unwrap();
+        let marks = Marks { addresses: offers.addresses.clone(), link_keys: offers.link_keys.clone() };
+        for need in needs(&marks, &offers.offers, offers.at).into_iter().map(|need| need.late(now)) {
+            let asked = self.request(&marks, &need, &prepared, true);
             match self.reserve(&need, asked, &mut prepared).await {
                 Ok(()) | Err(NotKept::Gone) => {}
                 Err(NotKept::Killed) => return Err(Again),
@@ -410,6 +406,15 @@ impl Coordinator<'_> {
         }
         Ok(prepared)
     }
+}
+
+/// What all offers of a hold made `at` need of promos.
+fn needs(marks: &Marks, offers: &[HeldOffer], at: Timestamp) -> Vec<Need> {
+    let of = |held: &HeldOffer| {
+        let unique = held.unique_code().map(|code| code_hash(&code));
+        marks.needs(&held.offer_id, &held.offer, unique, held.discount_minor, (&calendar(), at))
+    };
+    together(offers.iter().flat_map(of).collect())
 }
 
 enum Late {
