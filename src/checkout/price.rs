@@ -146,7 +146,7 @@ pub async fn price(
             if locked && let Ok(priced) = &mut priced {
                 lock(asked, priced);
             }
-            count_wrong(app, asked, priced.as_ref().ok(), now).await;
+            count_wrong(app, asked, priced.as_ref().ok(), now);
             return Ok(priced.map(|priced| PricedCart { priced, in_force, marks, facts, now }));
         }
         for promo in missing {
@@ -239,7 +239,7 @@ fn lock(asked: &Asked, priced: &mut Priced) {
 }
 
 /// Counts codes that nobody knows: as many as the customer's trust allows, and its lock-out is a signal.
-async fn count_wrong(app: &App, asked: &Asked, priced: Option<&Priced>, now: Timestamp) {
+fn count_wrong(app: &App, asked: &Asked, priced: Option<&Priced>, now: Timestamp) {
     let Some(priced) = priced else { return };
     let wrong = priced.quote.rejected.iter().filter(|rejected| rejected.reason == Reason::CodeUnknown.as_str()).count();
     if wrong == 0 {
