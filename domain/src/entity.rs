@@ -155,9 +155,16 @@ impl View {
     #[must_use]
     pub const fn is_listed(self) -> bool {
         match self {
-            Self::Signal | Self::CatalogueChange => true,
+            Self::Signal | Self::CatalogueChange | Self::OfferUse => true,
             Self::CardByBarcode | Self::HoldById | Self::ApprovalById | Self::OrderOwner => false,
         }
+    }
+
+    /// Whether it is also listed without a filter. Uses of offers are not: all of them, of all offers and months, would be
+    /// a list without a bound.
+    #[must_use]
+    pub const fn is_listed_whole(self) -> bool {
+        matches!(self, Self::Signal | Self::CatalogueChange)
     }
 }
 

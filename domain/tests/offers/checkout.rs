@@ -17,7 +17,6 @@ use adal_domain::{
         KeyHash, Token, Used,
         book::{BookEvent, Part},
     },
-    qr::KeyRing,
     time::Timestamp,
 };
 use proptest::{prelude::*, sample::Index};
@@ -111,6 +110,7 @@ impl Till {
             max_discount_permyriad: self.journal.context.policy.checkout.max_discount_permyriad,
             parts: parts.clone(),
             link_keys: vec![],
+            addresses: vec![],
         };
         if priced.applied.is_empty() {
             cart.codes.clear();
@@ -131,7 +131,6 @@ impl Till {
 
     fn parts(&self, name: &str, offers: &[HeldOffer]) -> Vec<Part> {
         let (calendar, owner) = (&self.journal.context.calendar, EntityKey::new(EntityKind::Customer, "c1"));
-        let ring = KeyRing::new(0, [(0, vec![1; 32].into())].into()).unwrap();
         let of = |held: &HeldOffer| {
             let unique = held.unique_code().map(|_| KeyHash([1; 16]));
             Marks::default().needs(&held.offer_id, &held.offer, unique, held.discount_minor, (calendar, self.now))
@@ -142,7 +141,7 @@ impl Till {
             .iter()
             .zip(1..)
             .map(|(need, seq)| {
-                let request = Marks::default().request(&ring, need, &exchange, &owner, expires_at, false);
+                let request = Marks::default().request(need, &exchange, &owner, expires_at, false);
                 Part::new(&need.promo, &request, Token { seq, index: 0 }, need.minor)
             })
             .collect()

@@ -147,11 +147,15 @@ impl Follower {
             self.db.delete_view_list(part(Some(&there.filter)), key, stamp).await?;
         }
         match entry {
+            Some(entry) if !view.is_listed_whole() => {
+                self.db.put_view_list(part(Some(&entry.filter)), entry, stamp).await
+            }
             Some(entry) => {
                 let of_filter = self.db.put_view_list(part(Some(&entry.filter)), entry, stamp);
                 futures_util::future::try_join(of_filter, self.db.put_view_list(part(None), entry, stamp)).await?;
                 Ok(())
             }
+            None if !view.is_listed_whole() => Ok(()),
             None => self.db.delete_view_list(part(None), key, stamp).await,
         }
     }

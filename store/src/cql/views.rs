@@ -30,7 +30,7 @@ pub(super) async fn list(
     before: Option<&str>,
     limit: usize,
 ) -> Result<Vec<ViewRow>, StoreError> {
-    if !view.is_listed() {
+    if !view.is_listed() || (filter.is_none() && !view.is_listed_whole()) {
         return scan(db, view, filter, before, limit).await;
     }
     let read = |part: usize, after: Option<ViewEntry>, count: usize| -> Read<'_, ViewEntry> {

@@ -177,7 +177,7 @@ fn what_is_over_is_refused_and_forgotten_counts_do_not_begin_anew() {
     let limits = Limits { per_ip_in: in_period(1, 600), ..Limits::default() };
     let by = |id: &str, until| Reserve { ip: Some(hash(1)), expires_at: at(until), ..limited(id, limits.clone()) };
     let (token, _) = journal.reserve(by("a", 900)).unwrap();
-    let over = 600 + 2 * 3600;
+    let over = 600 + 74 * 3600;
     let late = |id: &str| Command::Reserve(Box::new(by(id, over + 60)));
     assert_eq!(journal.tell(at(over - 1), &late("b")), Err(Refusal::Ip));
     assert_eq!(journal.tell(at(over), &late("b")), Err(Refusal::TooLate));
