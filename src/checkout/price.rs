@@ -158,7 +158,6 @@ pub async fn price(
 }
 
 /// Whether an offer's limits allow a use, as far as is published.
-#[expect(clippy::too_many_arguments, reason = "the surroundings of one closure")]
 fn allowed(
     in_force: &InForce,
     shopper: &Shopper,
