@@ -22,6 +22,8 @@ const ADDRESS: i64 = 30;
 const TERMINAL: i64 = 60;
 /// Names kept in mind of each kind: those who erred lately. About 10 MB in all.
 const MOST: usize = 50_000;
+/// Seconds between two looks through all of them for room: a look at each wrong code would make wrong codes slow.
+const SWEEP_S: i64 = 1;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -58,11 +60,17 @@ impl Attempts {
 }
 
 #[derive(Debug)]
-struct Counted<K>(Mutex<HashMap<K, Wrong>>);
+struct Counted<K>(Mutex<Known<K>>);
+
+#[derive(Debug)]
+struct Known<K> {
+    names: HashMap<K, Wrong>,
+    swept: Timestamp,
+}
 
 impl<K> Default for Counted<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Known { names: HashMap::new(), swept: Timestamp(0) }))
     }
 }
 
@@ -82,20 +90,23 @@ impl Wrong {
 impl<K: Hash + Eq> Counted<K> {
     fn is_locked(&self, key: &K, now: Timestamp) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).is_some_and(|wrong| wrong.locked_until > now)
+        known.names.get(key).is_some_and(|wrong| wrong.locked_until > now)
     }
 
     /// Counts; answers whether that locked.
     fn count(&self, key: K, count: i64, limit: i64, now: Timestamp) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST && !known.contains_key(&key) {
-            known.retain(|_, wrong| !wrong.is_over(now));
-            if known.len() >= MOST {
+        if known.names.len() >= MOST && !known.names.contains_key(&key) {
+            if now.micros_since(known.swept).abs() >= SWEEP_S * Timestamp::SECOND {
+                known.names.retain(|_, wrong| !wrong.is_over(now));
+                known.swept = now;
+            }
+            if known.names.len() >= MOST {
                 return false;
             }
         }
         let fresh = Wrong { count: 0, since: now, locked_until: Timestamp(0) };
-        let wrong = known.entry(key).or_insert(fresh);
+        let wrong = known.names.entry(key).or_insert(fresh);
         if wrong.is_over(now) {
             *wrong = fresh;
         }
@@ -126,6 +137,19 @@ mod tests {
         assert!(counted.count("a", 1, CUSTOMER, at(599)));
         assert!(counted.is_locked(&"a", at(599 + 899)) && !counted.is_locked(&"b", at(599)));
         assert!(!counted.is_locked(&"a", at(599 + 900)));
+    }
+
+    #[test]
+    fn where_there_is_no_room_newcomers_wait_until_all_names_are_looked_through_again() {
+        let counted = Counted::default();
+        for name in 0..MOST {
+            counted.count(name, 1, CUSTOMER, at(0));
+        }
+        // All are over at 600.
+        let counts = |millis: i64| counted.count(MOST, CUSTOMER, CUSTOMER, Timestamp(at(599).0 + millis * 1000));
+        assert!(!counts(500), "looked through, and there is no room");
+        assert!(!counts(1_400), "not looked through again within a second");
+        assert!(counts(1_500));
     }
 
     #[test]

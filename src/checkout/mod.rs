@@ -54,6 +54,14 @@ pub struct Asked {
     pub explain: bool,
 }
 
+impl Asked {
+    /// Whether the shop's own systems ask: they may know why a code does not apply, the public may not.
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.terminal.is_some()
+    }
+}
+
 /// A request's identity: its key in the scope of its credential, and its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity {

@@ -221,7 +221,9 @@ async fn codes(
     let mut codes = Vec::with_capacity(asked.cart.codes.len());
     for typed in &asked.cart.codes {
         let shared = NormalCode::new(typed).is_some_and(|code| in_force.offers.promo_of(&code).is_some());
-        let offer = if shared { None } else { app.unique_code(typed).await? };
+        // The public must not see by the time that a code is a shared one: what it types is always looked up.
+        let offer = if shared && asked.is_trusted() { None } else { app.unique_code(typed).await? };
+        let offer = offer.filter(|_| !shared);
         codes.push(TypedCode { typed: typed.clone(), offer });
     }
     Ok(Some(codes))

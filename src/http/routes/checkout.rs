@@ -9,7 +9,7 @@ use actix_web::{
 };
 use adal_actors::CommandId;
 use adal_domain::{
-    checkout::{Cart, Channel, LineQuantity, Quote, Uncovered},
+    checkout::{Cart, Channel, LineQuantity, Quote, RejectedOffer, Uncovered},
     customer::{
         Command, Reply,
         read::{HoldState, HoldView},
@@ -18,7 +18,7 @@ use adal_domain::{
     errors::Code,
     ids::{CustomerId, HoldId, OfferId, OrderId, ShopId, Word},
     line::Line,
-    offers::{self, CompiledOffers, Offer, OfferKind, document::Status},
+    offers::{self, CompiledOffers, Offer, OfferKind, Reason, document::Status},
     order_event::check_link_keys,
     qr::{Intent, Step},
     time::Timestamp,
@@ -411,11 +411,16 @@ fn for_caller(who: &Principal, problem: Problem) -> Problem {
     }
 }
 
-/// The public is not told why a code does not apply: that would help to guess one.
+/// The public is told neither why a code does not apply, nor whose it is, nor which promos wait for one: all of that
+/// would help to guess one.
 fn uniform(quote: &mut Quote) {
+    quote.rejected.retain(|rejected| rejected.code.is_some() || rejected.reason != Reason::CodeMissing.as_str());
     for rejected in quote.rejected.iter_mut().filter(|rejected| rejected.code.is_some()) {
-        Code::PromoNotApplicable.as_str().clone_into(&mut rejected.reason);
+        let (code, reason) = (rejected.code.take(), Code::PromoNotApplicable.as_str().to_owned());
+        *rejected = RejectedOffer { offer_id: None, code, reason, condition: None };
     }
+    // The engine's order tells codes of offers from others.
+    quote.rejected.sort_by(|a, b| a.code.cmp(&b.code));
 }
 
 fn own_id(who: &Principal) -> Option<CustomerId> {
