@@ -3,6 +3,9 @@
 //! A body is first read into one tree whatever its format, so that both formats are held to the same rules (no key
 //! twice, no trailing bytes, bounded depth), give the same errors, and the same content has the same print. The typed
 //! value is made from that tree; what the type does not know is refused and named.
+//!
+//! A [`Question`] changes nothing and needs no print. Where it is JSON and as it should be, it is read without a tree: a
+//! cart is quoted far more often than it is held.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -38,6 +41,16 @@ pub struct Body<T> {
     pub print: [u8; 16],
 }
 
+/// A type that holds its own JSON to what the tree holds it to: no key twice, and nothing that it does not know.
+pub trait Strict: DeserializeOwned {
+    /// Whether that is so of all that this value was read from.
+    fn is_strict(&self) -> bool;
+}
+
+/// The body of a request that changes nothing.
+#[derive(Debug, Clone)]
+pub struct Question<T>(pub T);
+
 /// A body that may be left out: then `value` is the default.
 #[derive(Debug, Clone)]
 pub struct MaybeBody<T> {
@@ -66,6 +79,22 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
             }
             let (value, print) = parse(&req, &bytes)?;
             Ok(Self { value, print })
+        })
+    }
+}
+
+impl<T: Strict + 'static> FromRequest for Question<T> {
+    type Error = Problem;
+    type Future = Extracted<Self>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (req, payload) = (req.clone(), payload.take());
+        Box::pin(async move {
+            let bytes = collect(&req, payload).await?;
+            if bytes.is_empty() {
+                return Err(Problem::new(Code::Malformed, "body: this route needs one"));
+            }
+            question(content_type(&req)?, &bytes).map(Self)
         })
     }
 }
@@ -134,6 +163,17 @@ fn parse<T: DeserializeOwned>(req: &HttpRequest, bytes: &[u8]) -> Result<(T, [u8
     let tree = tree(content_type(req)?, bytes)?;
     let print = print(req.method().as_str(), req.path(), &tree);
     Ok((typed(&tree)?, print))
+}
+
+/// What a question says. What the short way does not take goes the long one, which says what is wrong.
+fn question<T: Strict>(format: Format, bytes: &[u8]) -> Result<T, Problem> {
+    if format == Format::Json
+        && let Ok(value) = serde_json::from_slice::<T>(bytes)
+        && value.is_strict()
+    {
+        return Ok(value);
+    }
+    typed(&tree(format, bytes)?)
 }
 
 fn content_type(req: &HttpRequest) -> Result<Format, Problem> {
@@ -253,48 +293,49 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
 
 /// The print of a request: the same for the same content, in whatever format, order of keys or spacing.
 pub(crate) fn print(method: &str, path: &str, tree: &Value) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
+    let mut bytes = Vec::with_capacity(4096);
     for part in [method, path] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part.as_bytes());
     }
-    absorb(&mut hasher, tree);
+    spell(&mut bytes, tree);
     let mut half = [0; 16];
-    half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    // At once: the hash is of blocks, and a tree is of many small pieces.
+    half.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..16]);
     half
 }
 
-/// Every value is hashed as its kind, its length and its content, so that no two trees look alike.
-fn absorb(hasher: &mut blake3::Hasher, value: &Value) {
-    let head = |hasher: &mut blake3::Hasher, kind: u8, length: usize| {
-        hasher.update(&[kind]);
-        hasher.update(&(length as u64).to_le_bytes());
+/// Every value is spelled as its kind, its length and its content, so that no two trees look alike.
+fn spell(into: &mut Vec<u8>, value: &Value) {
+    let head = |into: &mut Vec<u8>, kind: u8, length: usize| {
+        into.push(kind);
+        into.extend_from_slice(&(length as u64).to_le_bytes());
     };
     match value {
-        Value::Null => head(hasher, b'n', 0),
-        Value::Bool(value) => head(hasher, b'b', usize::from(*value)),
+        Value::Null => head(into, b'n', 0),
+        Value::Bool(value) => head(into, b'b', usize::from(*value)),
         Value::Number(number) => {
             let text = number.to_string();
-            head(hasher, b'd', text.len());
-            hasher.update(text.as_bytes());
+            head(into, b'd', text.len());
+            into.extend_from_slice(text.as_bytes());
         }
         Value::String(text) => {
-            head(hasher, b's', text.len());
-            hasher.update(text.as_bytes());
+            head(into, b's', text.len());
+            into.extend_from_slice(text.as_bytes());
         }
         Value::Array(items) => {
-            head(hasher, b'a', items.len());
-            items.iter().for_each(|item| absorb(hasher, item));
+            head(into, b'a', items.len());
+            items.iter().for_each(|item| spell(into, item));
         }
         Value::Object(map) => {
             // serde_json keeps the order of arrival where any crate of the build asks for it.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| key.as_str());
-            head(hasher, b'o', entries.len());
+            head(into, b'o', entries.len());
             for (key, item) in entries {
-                head(hasher, b'k', key.len());
-                hasher.update(key.as_bytes());
-                absorb(hasher, item);
+                head(into, b'k', key.len());
+                into.extend_from_slice(key.as_bytes());
+                spell(into, item);
             }
         }
     }
@@ -412,6 +453,35 @@ mod tests {
         assert_eq!(print("POST", "/v1/x", &one), print("POST", "/v1/x", &two));
         assert_eq!(typed::<Closed>(&one).unwrap(), typed::<Closed>(&two).unwrap());
         assert_ne!(print("POST", "/v1/x", &one), print("POST", "/v1/y", &one));
+    }
+
+    impl Strict for Closed {
+        fn is_strict(&self) -> bool {
+            // A line passes over what it does not know.
+            self.lines.is_empty()
+        }
+    }
+
+    #[test]
+    fn a_question_says_what_its_tree_says() {
+        for text in [
+            r#"{"points": 1}"#,
+            r#"{"points": 1, "lines": [{"quantity": 2}]}"#,
+            r#"{"points": 1, "lines": [{"quantity": 2, "x": 1}]}"#,
+            r#"{"points": 1, "points": 2}"#,
+            r#"{"points": 1, "x": 2}"#,
+            r#"{"points": 1} {}"#,
+            r#"{"points": 1.5}"#,
+            "[1, []]",
+            "[1]",
+            "null",
+            "",
+        ] {
+            let told = |result: Result<Closed, Problem>| result.map_err(|p| (p.code(), p.detail().to_owned()));
+            assert_eq!(told(question(Format::Json, text.as_bytes())), told(json(text)), "{text}");
+        }
+        let map = rmp_serde::to_vec_named(&serde_json::json!({"points": 7})).unwrap();
+        assert_eq!(question::<Closed>(Format::MsgPack, &map).unwrap().points, 7);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use adal_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use super::body::{Body, MaybeBody, Query};
+pub use super::body::{Body, MaybeBody, Query, Question, Strict};
 use super::{edge, problem::Problem, respond::negotiate};
 use crate::app::App;
 

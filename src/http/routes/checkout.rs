@@ -33,7 +33,7 @@ use crate::{
     clock::Stopwatch,
     http::{
         edge,
-        extract::{Body, IdempotencyKey, MaybeBody, Principal, Role},
+        extract::{Body, IdempotencyKey, MaybeBody, Principal, Question, Role, Strict},
         problem::Problem,
         respond::reply,
     },
@@ -95,6 +95,13 @@ pub struct CheckoutBody {
     /// The total that the caller saw, minor units; another one is refused with the new quote: holds alone.
     #[serde(default)]
     pub expected_total_minor: Option<i64>,
+}
+
+impl Strict for CheckoutBody {
+    fn is_strict(&self) -> bool {
+        // A draft's document is a tagged union, which serde reads in a way of its own.
+        self.dry_run.is_none()
+    }
 }
 
 /// A trial.
@@ -167,8 +174,12 @@ pub struct CaptureAnswer {
     responses((status = 200, description = "The quote.", body = Quote)),
     extensions(("x-roles" = json!(["pos", "service", "self", "admin"])))
 )]
-pub async fn quote(request: HttpRequest, who: Principal, app: Data<App>, body: Body<CheckoutBody>) -> Answered {
-    let body = body.value;
+pub async fn quote(
+    request: HttpRequest,
+    who: Principal,
+    app: Data<App>,
+    Question(body): Question<CheckoutBody>,
+) -> Answered {
     for (name, given) in
         [("ttl_s", body.ttl_s.is_some()), ("expected_total_minor", body.expected_total_minor.is_some())]
     {
