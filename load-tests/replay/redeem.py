@@ -130,11 +130,16 @@ def redemption_carts(
     return [(placed, found) for key, found in codes.items() for placed in carts.get(key, [])]
 
 
+def quote_body(placed: dict[str, Any], codes: list[str]) -> dict[str, Any]:
+    """A basket with its day's coupons, as of its own time."""
+    return cart_body(placed, codes) | {"dry_run": {"at": placed["at"]}}
+
+
 def try_redemptions(admin: Client, found: Sequence[tuple[dict[str, Any], list[str]]]) -> Tries:
     """Quotes every basket with its day's coupons, twice: the same question must have the same answer, bit for bit; some
     a third time with `explain`, for which the engine looks at every offer that there is."""
     tries = Tries()
-    bodies = [cart_body(placed, codes) | {"dry_run": {"at": placed["at"]}} for placed, codes in found]
+    bodies = [quote_body(placed, codes) for placed, codes in found]
     ids = []
     for (placed, _), body in zip(found, bodies, strict=True):
         quote = ask(admin, body, tries.first)

@@ -37,6 +37,7 @@ pub struct Bench {
     pub folder: PathBuf,
     /// What was found.
     pub report: Report,
+    quick: bool,
     /// A store with many customers, once it is made.
     stored: Option<fixture::Stored>,
 }
@@ -63,6 +64,11 @@ impl Bench {
             return Ok(());
         }
         Err(format!("adal migrate: {}", String::from_utf8_lossy(&done.stderr)).into())
+    }
+
+    /// Whether it is only to be seen that it runs.
+    pub fn is_quick(&self) -> bool {
+        self.quick
     }
 
     /// The store with many passivated customers.
@@ -93,7 +99,7 @@ pub fn run(args: BenchArgs) -> Done {
     }
     empty(&args.folder)?;
     let folder = args.folder.canonicalize()?;
-    let mut bench = Bench { scale, binary, folder, report: Report::default(), stored: None };
+    let mut bench = Bench { scale, binary, folder, report: Report::default(), quick: args.quick, stored: None };
     if args.quick {
         bench.report.note("quick: a tenth of the counts, short rounds; these figures say little");
     }

@@ -20,6 +20,11 @@ impl Stopwatch {
         self.0.elapsed()
     }
 
+    /// In nanoseconds.
+    pub fn nanos(self) -> u64 {
+        u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// In seconds.
     pub fn seconds(self) -> f64 {
         self.elapsed().as_secs_f64()

@@ -117,8 +117,7 @@ async fn converse<S: Script>(
         let asked = Stopwatch::start();
         stream.write_all(&request).await?;
         let (status, head) = tokio::time::timeout(PATIENCE, receive(&mut stream, &mut answer)).await??;
-        let nanos = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        latency.borrow_mut().saturating_record(nanos);
+        latency.borrow_mut().saturating_record(asked.nanos());
         script.answer(status, answer.get(head..).unwrap_or_default())?;
     }
     Ok(script)

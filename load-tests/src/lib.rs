@@ -10,12 +10,14 @@ mod clock;
 mod fixture;
 mod http;
 mod machine;
+mod offers;
 mod process;
 mod random;
 mod raw;
 mod raw_cql;
 mod report;
 mod rows;
+mod sales;
 mod scripts;
 
 use std::{path::PathBuf, process::ExitCode};

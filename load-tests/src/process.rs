@@ -2,6 +2,7 @@
 //! is dropped. What a process takes (memory, processor time by thread) is read from /proc.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader},
@@ -10,6 +11,8 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+use serde_json::{Value, json};
 
 use crate::{Done, clock::Stopwatch, http};
 
@@ -81,6 +84,13 @@ impl Process {
         Ok(self.cpu_by_thread()?.iter().map(|(_, seconds)| seconds).sum())
     }
 
+    /// Keeps all its threads, and those that they start, on one processor.
+    pub fn pin(&self, processor: usize) -> Done {
+        let (processor, id) = (processor.to_string(), self.child.id().to_string());
+        let done = Command::new("taskset").args(["--all-tasks", "--pid", "--cpu-list", &processor, &id]).output()?;
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into()) }
+    }
+
     /// Asks it to stop, and waits until it has. What it holds is written then.
     pub fn terminate(mut self) -> Done {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
@@ -106,6 +116,9 @@ pub struct Adal {
     pub service: String,
     /// A key of the role `pos` for the shop `s1`.
     pub pos: String,
+    /// A key of the role `admin`.
+    pub admin: String,
+    calls: Cell<u64>,
     metrics: SocketAddr,
 }
 
@@ -138,11 +151,12 @@ impl Adal {
             }
         };
         // Before the start: then the server knows them from its first request on.
-        let keys: Done<(String, String)> = key("service").and_then(|service| Ok((service, key("pos")?)));
-        let (service, pos) = keys?;
+        let keys: Done<Vec<String>> = ["service", "pos", "admin"].into_iter().map(key).collect();
+        let [service, pos, admin] = <[String; 3]>::try_from(keys?).map_err(|_| "not three keys")?;
         let log = File::create(folder.join("server.log"))?;
         let child = run(&["serve"]).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut adal = Self { process: Process { child, address }, database, service, pos, metrics };
+        let (process, calls) = (Process { child, address }, Cell::new(0));
+        let mut adal = Self { process, database, service, pos, admin, calls, metrics };
         adal.wait_until_ready(folder)?;
         Ok(adal)
     }
@@ -161,6 +175,23 @@ impl Adal {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// One request with a JSON body by itself, and its answer: for setting up.
+    pub fn call(&self, method: &str, path: &str, key: &str, body: Option<&Value>) -> Done<Value> {
+        self.calls.set(self.calls.get() + 1);
+        let headers = format!("Idempotency-Key: call-{}\r\n", self.calls.get());
+        let mut request = Vec::new();
+        http::write(&mut request, method, path, key, &headers, &body.map(Value::to_string).unwrap_or_default());
+        Ok(serde_json::from_slice(&http::once(self.process.address, request)?)?)
+    }
+
+    /// Puts offers of a kind (`promo`, `campaign`) into the catalogue.
+    pub fn put_offers(&self, kind: &str, offers: &[(String, Value)]) -> Done {
+        let put =
+            |(id, document): &(String, Value)| json!({"action": "put", "kind": kind, "id": id, "document": document});
+        let changes = json!({"changes": offers.iter().map(put).collect::<Vec<_>>()});
+        self.call("POST", "/v1/catalogue/changes", &self.admin, Some(&changes)).map(|_| ())
     }
 
     /// The sum of a metric over all its labels; 0 where there is none.

@@ -64,8 +64,7 @@ pub fn group_commit(path: &Path, bytes: usize, customers: u64, clients: u64, las
                         if rows.try_send(row).is_err() || answer.await.is_err() {
                             return;
                         }
-                        let nanos = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                        latency.borrow_mut().saturating_record(nanos);
+                        latency.borrow_mut().saturating_record(asked.nanos());
                     }
                 })
             })
@@ -108,6 +107,32 @@ fn write(conn: &Connection, waiting: &Receiver<Row>) -> Done {
     Ok(())
 }
 
+/// Reservations of one code, each in a transaction of its own with its own fsync, one after the other for `lasting`: the
+/// count is raised where it is below the limit, and the reservation is kept. How many per second. There is nothing to
+/// wait for but the disk, so that many clients would get no more.
+pub fn one_by_one(path: &Path, bytes: usize, lasting: Duration) -> Done<f64> {
+    let conn = open(path)?;
+    conn.execute_batch(
+        "CREATE TABLE IF NOT EXISTS promo (id INTEGER PRIMARY KEY, used INTEGER NOT NULL, most INTEGER NOT NULL) STRICT;
+         CREATE TABLE IF NOT EXISTS reservation (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+         INSERT INTO promo VALUES (1, 0, 1000000000) ON CONFLICT DO NOTHING;",
+    )?;
+    let body = vec![7_u8; bytes];
+    let (watch, mut count) = (Stopwatch::start(), 0_u32);
+    while watch.elapsed() < lasting {
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let raised =
+            conn.prepare_cached("UPDATE promo SET used = used + 1 WHERE id = 1 AND used < most")?.execute([])?;
+        if raised != 1 {
+            return Err("the raw code has run out".into());
+        }
+        conn.prepare_cached("INSERT INTO reservation (body) VALUES (?1)")?.execute([&body])?;
+        conn.prepare_cached("COMMIT")?.execute([])?;
+        count += 1;
+    }
+    Ok(f64::from(count) / watch.seconds())
+}
+
 /// A reader of an Adal file: what waking an entity reads, and nothing more.
 #[derive(Debug)]
 pub struct Reader(Connection);
@@ -137,7 +162,27 @@ impl Reader {
         Ok(bytes)
     }
 
-    /// The number of journal rows, and the mean bytes of the bodies of the last `of` positions' rows.
+    /// The number of journal rows, and the bytes of their bodies.
+    pub fn bodies(&self) -> Done<(u64, u64)> {
+        let sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM journal";
+        let (rows, bytes): (i64, i64) = self.0.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((u64::try_from(rows)?, u64::try_from(bytes)?))
+    }
+
+    /// How many unique codes there are.
+    pub fn count_codes(&self) -> Done<u64> {
+        let count: i64 = self.0.query_row("SELECT count(*) FROM code", [], |row| row.get(0))?;
+        Ok(u64::try_from(count)?)
+    }
+
+    /// So many unique codes, as they are kept: the first in the order of their text.
+    pub fn codes(&self, count: u64) -> Done<Vec<String>> {
+        let mut statement = self.0.prepare("SELECT code FROM code ORDER BY code LIMIT ?1")?;
+        let codes = statement.query_map([i64::try_from(count)?], |row| row.get(0))?;
+        Ok(codes.collect::<Result<_, _>>()?)
+    }
+
+    /// The mean bytes of the journal rows' bodies.
     pub fn mean_body(&self) -> Done<f64> {
         Ok(self.0.query_row("SELECT avg(length(body)) FROM journal", [], |row| row.get(0))?)
     }

@@ -81,22 +81,24 @@ impl<I: Iterator<Item = u64>> Script for Read<I> {
     }
 }
 
-/// Scans one of the codes after the other.
+/// Posts any of the bodies, again and again.
 #[derive(Debug)]
-pub struct Scan {
+pub struct Post {
+    /// Where to.
+    pub path: &'static str,
     /// The requests' bodies.
     pub bodies: Rc<Vec<String>>,
-    /// A till's key.
+    /// A key.
     pub key: String,
-    /// Which code comes next.
+    /// Which comes next.
     pub random: Random,
 }
 
-impl Script for Scan {
+impl Script for Post {
     fn request(&mut self, into: &mut Vec<u8>) -> bool {
         let index = usize::try_from(self.random.below(self.bodies.len() as u64)).unwrap_or_default();
         let Some(body) = self.bodies.get(index) else { return false };
-        http::write(into, "POST", "/v1/pos/scan", &self.key, "", body);
+        http::write(into, "POST", self.path, &self.key, "", body);
         true
     }
 
@@ -132,7 +134,7 @@ pub struct Earn {
 }
 
 /// The lines of every order: three, worth 1,950 tenge.
-const LINES: &str = r#"[{"line_id":"1","sku":"4870001234567","category":"dairy","quantity":2,"unit":"piece","unit_price_minor":45000},{"line_id":"2","sku":"4870009876543","category":"bread","quantity":1,"unit":"piece","unit_price_minor":25000},{"line_id":"3","sku":"2000000012345","category":"vegetables","quantity":1600,"unit":"gram","unit_price_minor":50000}]"#;
+pub const LINES: &str = r#"[{"line_id":"1","sku":"4870001234567","category":"dairy","quantity":2,"unit":"piece","unit_price_minor":45000},{"line_id":"2","sku":"4870009876543","category":"bread","quantity":1,"unit":"piece","unit_price_minor":25000},{"line_id":"3","sku":"2000000012345","category":"vegetables","quantity":1600,"unit":"gram","unit_price_minor":50000}]"#;
 
 impl Earn {
     /// A client. `name` must differ from every other on the same store.

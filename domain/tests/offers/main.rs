@@ -2,7 +2,7 @@
 //!
 //! `shapes` holds what an offer's document may say; `document` runs the tables of `docs/reference/offers.md`; `cases` holds examples that are too fine for that page;
 //! `properties` drives what `generate` makes up, and compares with `plain`, a second engine that enumerates pieces and
-//! takes its time; `checkout` holds and captures what was quoted. `speed` measures, and is run by hand in a release build.
+//! takes its time; `checkout` holds and captures what was quoted. How long it takes is measured in `load-tests`.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,4 +24,3 @@ mod plain;
 mod properties;
 mod say;
 mod shapes;
-mod speed;

@@ -3,31 +3,38 @@
 //! `load-tests/replay/replay.py` does the work and compares every customer with its own calculation, so the daily limits
 //! stand as the policy has them. Its client is Python and shares the machine: the rate is what both reach together.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use crate::{Done, bench::Bench, clock::Stopwatch, process::Adal};
 
-const PYTHON: &str = ".cache/replay-venv/bin/python";
+pub(super) const PYTHON: &str = ".cache/replay-venv/bin/python";
 /// Threads that entities live on: one for the catalogue, `actors.arbiters` each for customers and guests.
 const ENTITY_LOOPS: u32 = 5;
 /// Households where it is to be quick.
-const FEW: &str = "100";
+pub(super) const FEW: &str = "100";
+
+/// Makes the replay's Python environment, where it is not there.
+pub(super) fn set_up() -> Done {
+    if Command::new("load-tests/replay/setup.sh").stdin(Stdio::null()).status()?.success() {
+        return Ok(());
+    }
+    Err("load-tests/replay/setup.sh did not succeed".into())
+}
 
 /// Measures the row.
 pub fn run(bench: &mut Bench) -> Done {
-    if !Path::new(PYTHON).exists() && !Command::new("load-tests/replay/setup.sh").status()?.success() {
-        return Err("load-tests/replay/setup.sh did not succeed".into());
-    }
+    set_up()?;
     let adal = Adal::start(&bench.binary, &bench.folder.join("replay"), &[])?;
     let mut command = Command::new(PYTHON);
     command.args(["load-tests/replay/replay.py", "--url", &format!("http://{}", adal.process.address)]);
-    if bench.scale.touches < 10_000 {
+    if bench.is_quick() {
         command.args(["--households", FEW]);
     }
-    command.env("ADAL_KEY", &adal.service).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
+        .env("ADAL_KEY", &adal.service)
+        .env("ADAL_ADMIN_KEY", &adal.admin)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
     let watch = Stopwatch::start();
     let output = command.output()?;
     let seconds = watch.seconds();

@@ -9,7 +9,7 @@ use crate::{
     process::{Adal, Process},
     random::Random,
     report::Turns,
-    scripts::{Counter, Earn, Issue, Scan, Whose, customer},
+    scripts::{Counter, Earn, Issue, Post, Whose, customer},
 };
 
 const CUSTOMERS: u64 = 1_000;
@@ -26,7 +26,8 @@ pub fn run(bench: &mut Bench) -> Done {
 
     let turn = bench.scale.turn;
     let ask = |process: &Process| -> Done<Measured> {
-        let scripts = (0..CONNECTIONS).map(|connection| Scan {
+        let scripts = (0..CONNECTIONS).map(|connection| Post {
+            path: "/v1/pos/scan",
             bodies: Rc::clone(&bodies),
             key: adal.pos.clone(),
             random: Random::new(connection),
