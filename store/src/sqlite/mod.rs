@@ -23,6 +23,7 @@ mod counts;
 mod failure;
 mod keys;
 mod layout;
+mod log;
 mod open;
 mod queries;
 mod reader;

@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     SqliteConfig,
     failure::{Class, OpenError, classify},
+    log,
 };
 
 /// The format that this version writes. `PRAGMA user_version` of the file.
@@ -123,6 +124,7 @@ pub(super) fn writer(config: &SqliteConfig, path: &Path, create: bool) -> Result
     if bytes == 0 && !create {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
+    look_at_log(path, create)?;
     let conn = connect(path, create, false).map_err(|e| judge(path, "cannot open", e))?;
     conn.busy_timeout(BUSY).map_err(|e| judge(path, "cannot set up", e))?;
     if bytes == 0 {
@@ -135,6 +137,24 @@ pub(super) fn writer(config: &SqliteConfig, path: &Path, create: bool) -> Result
     look(&conn, path)?;
     settings(&conn, config).map_err(|e| judge(path, "cannot set up", e))?;
     Ok(conn)
+}
+
+/// Refuses a log that has lost something, before SQLite takes what is left for all there was. Beside a server there is
+/// nothing to look for: it looked, and its index is in use.
+fn look_at_log(path: &Path, is_owner: bool) -> Result<(), OpenError> {
+    if !beside(path, "-wal").exists() && !beside(path, "-shm").exists() {
+        return Ok(());
+    }
+    let held = if is_owner { None } else { Some(Lock::take(path)) };
+    if held.as_ref().is_some_and(Result::is_err) {
+        return Ok(());
+    }
+    let lost = log::lost(path);
+    drop(held);
+    match lost.map_err(|source| OpenError::Io { path: path.to_owned(), what: "cannot read its log", source })? {
+        Some(what) => Err(OpenError::Damaged { path: path.to_owned(), what }),
+        None => Ok(()),
+    }
 }
 
 /// Opens a connection again after it failed: the file is known by now.

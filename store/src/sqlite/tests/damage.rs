@@ -125,6 +125,69 @@ async fn a_log_without_its_file_is_refused_and_kept() {
     }
 }
 
+/// The file, its log and its index as a killed process leaves them, in a folder of their own.
+async fn killed() -> (Folder, Vec<String>) {
+    let (folder, left) = (Folder::new(), Folder::new());
+    let store = filled(&folder).await;
+    let good = readings(&store).await.into_iter().map(Result::unwrap).collect();
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        std::fs::copy(folder.path(name), left.path(name)).unwrap();
+    }
+    (left, good)
+}
+
+/// The same with another log; `indexed`: its index is still there.
+async fn opened(left: &Folder, log: &[u8], indexed: bool) -> Result<Vec<Result<String, StoreError>>, OpenError> {
+    let folder = Folder::new();
+    std::fs::copy(left.path("store.db"), folder.path("store.db")).unwrap();
+    std::fs::write(folder.path("store.db-wal"), log).unwrap();
+    if indexed {
+        std::fs::copy(left.path("store.db-shm"), folder.path("store.db-shm")).unwrap();
+    }
+    let store = SqliteStore::open(folder.config())?;
+    Ok(readings(&store).await)
+}
+
+#[tokio::test]
+async fn a_log_that_lost_a_commit_is_refused_and_not_taken_for_a_shorter_one() {
+    let (left, good) = killed().await;
+    let log = std::fs::read(left.path("store.db-wal")).unwrap();
+    let whole = |found: Result<Vec<Result<String, StoreError>>, OpenError>| {
+        found.is_ok_and(|found| found.into_iter().map(Result::unwrap).eq(good.iter().cloned()))
+    };
+    assert!(whole(opened(&left, &log, true).await) && whole(opened(&left, &log, false).await), "as it was left");
+    // What was begun when the process died is no loss: nobody was told of it.
+    let begun = [&log, &log[32..32 + 24 + 1000]].concat();
+    assert!(whole(opened(&left, &begun, true).await) && whole(opened(&left, &begun, false).await));
+    for length in (0..log.len()).step_by(12_345).chain([1, 32, log.len() - 1]) {
+        let found = opened(&left, &log[..length], true).await;
+        assert!(matches!(found, Err(OpenError::Damaged { .. })), "{length}: {found:?}");
+    }
+    for place in (0..log.len()).step_by(4_231) {
+        let mut damaged = log.clone();
+        damaged[place] ^= 0x10;
+        let found = opened(&left, &damaged, true).await;
+        assert!(matches!(found, Err(OpenError::Damaged { .. })), "byte {place}: {found:?}");
+        // Without the index two commits that come after it tell; here every row is one.
+        let found = opened(&left, &damaged, false).await;
+        let late = place > log.len() * 3 / 4;
+        assert!(late || matches!(found, Err(OpenError::Damaged { .. })), "byte {place}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_in_the_file_already_may_be_gone() {
+    let (folder, left) = (Folder::new(), Folder::new());
+    let store = filled(&folder).await;
+    store.on_writer(|conn| conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap()).await;
+    for name in ["store.db", "store.db-shm"] {
+        std::fs::copy(folder.path(name), left.path(name)).unwrap();
+    }
+    let good: Vec<String> = readings(&store).await.into_iter().map(Result::unwrap).collect();
+    let found = readings(&left.open()).await.into_iter().map(Result::unwrap);
+    assert!(found.eq(good));
+}
+
 #[tokio::test]
 async fn rows_that_are_missing_or_another_ones_are_corrupt() {
     for (harm, what) in [
