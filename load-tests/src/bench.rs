@@ -97,8 +97,7 @@ pub fn run(args: BenchArgs) -> Done {
     if !binary.exists() {
         return Err(format!("there is no server at {}: cargo build --release --bin adal", binary.display()).into());
     }
-    empty(&args.folder)?;
-    let folder = args.folder.canonicalize()?;
+    let folder = empty_folder(&args.folder)?;
     let mut bench = Bench { scale, binary, folder, report: Report::default(), quick: args.quick, stored: None };
     if args.quick {
         bench.report.note("quick: a tenth of the counts, short rounds; these figures say little");
@@ -119,8 +118,8 @@ pub fn run(args: BenchArgs) -> Done {
     Ok(())
 }
 
-/// An empty folder. One that holds what is not ours is left alone.
-fn empty(folder: &Path) -> Done {
+/// An empty folder, by its whole name. One that holds what is not ours is left alone.
+pub fn empty_folder(folder: &Path) -> Done<PathBuf> {
     const MARK: &str = ".adal-bench";
     if folder.exists() {
         if !folder.join(MARK).exists() && std::fs::read_dir(folder)?.next().is_some() {
@@ -129,6 +128,6 @@ fn empty(folder: &Path) -> Done {
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join(MARK), "made and emptied by adal-load-tests bench\n")?;
-    Ok(())
+    std::fs::write(folder.join(MARK), "made and emptied by adal-load-tests\n")?;
+    Ok(folder.canonicalize()?)
 }

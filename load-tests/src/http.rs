@@ -124,7 +124,7 @@ async fn converse<S: Script>(
 }
 
 /// Reads one answer into `buffer`; gives its status and where its body begins.
-async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Done<(u16, usize)> {
+pub async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Done<(u16, usize)> {
     buffer.clear();
     loop {
         if stream.read_buf(buffer).await? == 0 {

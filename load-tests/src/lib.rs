@@ -1,4 +1,5 @@
-//! Benchmarks of Adal, each against a limit that is measured in the same run, by the same client, on the same machine.
+//! A real Adal under load: benchmarks, each against a limit that is measured in the same run, by the same client, on the
+//! same machine; and faults ([`torture`]).
 //!
 //! `bench` runs every row of `docs/reference/benchmarks.md` and prints what it measured, against what, and whether the
 //! goal is met; that it is not is no error. The server is the release binary in a process of its own; everything is on
@@ -19,6 +20,7 @@ mod report;
 mod rows;
 mod sales;
 mod scripts;
+pub mod torture;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,7 +30,7 @@ use clap::{Parser, Subcommand};
 pub type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Debug, Parser)]
-#[command(about = "Benchmarks of Adal against limits measured in the same run")]
+#[command(about = "Adal under load: benchmarks against limits measured in the same run, and faults")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +40,8 @@ struct Cli {
 enum Command {
     /// Run the benchmarks.
     Bench(BenchArgs),
+    /// Do the worst to it, and count what is lost.
+    Torture(torture::TortureArgs),
     /// The bare server that scans are compared with; `bench` starts it.
     #[command(hide = true)]
     Bare {
@@ -71,6 +75,7 @@ pub struct BenchArgs {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Bench(args) => bench::run(args),
+        Command::Torture(args) => torture::run(args),
         Command::Bare { body_bytes } => bare::serve(body_bytes),
     };
     match done {

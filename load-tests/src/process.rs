@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -53,6 +53,63 @@ impl Process {
         }
     }
 
+    /// Starts `command`, which is to listen on `address`.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn spawn(mut command: Command, address: SocketAddr) -> Done<Self> {
+        Ok(Self { child: command.stdin(Stdio::null()).spawn()?, address })
+    }
+
+    /// Its end, if it has ended.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn ended(&mut self) -> Done<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Errors
+    /// Where the system does not let us.
+    pub fn kill(mut self) -> Done {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal: `STOP`, `CONT`, `TERM`.
+    ///
+    /// # Errors
+    /// Where the process has gone.
+    pub fn signal(&self, name: &str) -> Done {
+        let told = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;
+        if told.success() { Ok(()) } else { Err(format!("the process takes no {name}").into()) }
+    }
+
+    /// Waits until `GET path` is answered with 2xx. `log`: what is told where it is not.
+    ///
+    /// # Errors
+    /// Where the process ends before, or takes longer than a server may.
+    pub fn wait_until(&mut self, path: &str, log: &Path) -> Done {
+        let watch = Stopwatch::start();
+        loop {
+            let mut request = Vec::new();
+            http::write(&mut request, "GET", path, "-", "", "");
+            if http::once(self.address, request).is_ok() {
+                return Ok(());
+            }
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || watch.elapsed() > READY {
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let how = ended.map_or_else(|| "did not get ready".to_owned(), |status| format!("ended with {status}"));
+                return Err(format!("the server {how}: {text}").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Resident memory, bytes.
     pub fn resident(&self) -> Done<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -93,7 +150,7 @@ impl Process {
 
     /// Asks it to stop, and waits until it has. What it holds is written then.
     pub fn terminate(mut self) -> Done {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.signal("TERM")?;
         let watch = Stopwatch::start();
         while watch.elapsed() < Duration::from_secs(30) {
             if self.child.try_wait()?.is_some() {
@@ -154,27 +211,11 @@ impl Adal {
         let keys: Done<Vec<String>> = ["service", "pos", "admin"].into_iter().map(key).collect();
         let [service, pos, admin] = <[String; 3]>::try_from(keys?).map_err(|_| "not three keys")?;
         let log = File::create(folder.join("server.log"))?;
-        let child = run(&["serve"]).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let (process, calls) = (Process { child, address }, Cell::new(0));
-        let mut adal = Self { process, database, service, pos, admin, calls, metrics };
-        adal.wait_until_ready(folder)?;
-        Ok(adal)
-    }
-
-    fn wait_until_ready(&mut self, folder: &Path) -> Done {
-        let watch = Stopwatch::start();
-        loop {
-            let mut request = Vec::new();
-            http::write(&mut request, "GET", "/readyz", "-", "", "");
-            if http::once(self.process.address, request).is_ok() {
-                return Ok(());
-            }
-            if self.process.child.try_wait()?.is_some() || watch.elapsed() > READY {
-                let log = std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
-                return Err(format!("the server did not get ready: {log}").into());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut serve = run(&["serve"]);
+        serve.stdout(log.try_clone()?).stderr(log);
+        let mut process = Process::spawn(serve, address)?;
+        process.wait_until("/readyz", &folder.join("server.log"))?;
+        Ok(Self { process, database, service, pos, admin, calls: Cell::new(0), metrics })
     }
 
     /// One request with a JSON body by itself, and its answer: for setting up.
@@ -214,7 +255,10 @@ impl Adal {
 }
 
 /// Two free ports from the system. Held together, so that they differ; given back for the server to take.
-fn free_ports() -> Done<(SocketAddr, SocketAddr)> {
+///
+/// # Errors
+/// Where there are none.
+pub fn free_ports() -> Done<(SocketAddr, SocketAddr)> {
     let (one, two) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
     Ok((one.local_addr()?, two.local_addr()?))
 }

@@ -2,13 +2,11 @@
 //! was acknowledged is lost, and what was refused can be repeated with its key.
 
 use std::{
-    fs::File,
-    io::Write,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
+use adal_load_tests::torture::disk::Disk;
 use serde_json::json;
 
 use crate::harness::{Answer, Client, TempDir, fresh_key, process::Process};
@@ -16,50 +14,33 @@ use crate::harness::{Answer, Client, TempDir, fresh_key, process::Process};
 /// A small disk: a tmpfs of its own, or a limit on the size of files where mounting is not allowed.
 struct SmallDisk {
     folder: PathBuf,
-    mounted: bool,
+    mounted: Option<Disk>,
 }
 
 impl SmallDisk {
     fn new(dir: &Path) -> Self {
-        let folder = dir.join("disk");
-        std::fs::create_dir(&folder).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(&folder).output();
-        let mounted = mount.is_ok_and(|output| output.status.success());
-        if !mounted {
+        let mounted = Disk::small(dir, 6).ok();
+        if mounted.is_none() {
             println!(
                 "NOT A REAL FULL DISK: a tmpfs cannot be mounted here (root is needed); files are limited to 1 MiB instead"
             );
         }
-        Self { folder, mounted }
+        Self { folder: dir.join("disk"), mounted }
     }
 
     /// What the server is run by.
     fn wrapper(&self) -> &'static [&'static str] {
         // Ignored signals and limits are inherited: a write past 1 MiB fails with EFBIG.
-        if self.mounted { &[] } else { &["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""] }
+        if self.mounted.is_some() { &[] } else { &["sh", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""] }
     }
 
     fn fill(&self) {
-        if !self.mounted {
-            return;
-        }
-        let mut ballast = File::create(self.folder.join("ballast")).unwrap();
-        for size in [65536, 4096, 512, 1] {
-            while ballast.write_all(&vec![0; size]).is_ok() {}
-        }
+        self.mounted.iter().for_each(|disk| disk.fill().unwrap());
     }
 
     /// Makes room. True: the running server sees it; else it must be started anew, without the limit.
     fn empty(&self) -> bool {
-        self.mounted && std::fs::remove_file(self.folder.join("ballast")).is_ok()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
-        }
+        self.mounted.as_ref().is_some_and(|disk| disk.empty().is_ok())
     }
 }
 
