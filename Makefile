@@ -1,7 +1,7 @@
 # `make` lists what there is. ARGS="..." goes to the program behind a target.
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench replay replay-slice model openapi clean
+.PHONY: help setup build demo test check bench replay replay-slice model openapi torture clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ replay-slice: ## The same for 20 households (part of `make test`)
 model: ## The whole searches: a hold over several promos, owners of an entity (minutes); `make test` does a part of them
 	@cargo test --locked --release -p adal-domain --test model -- --include-ignored
 	@cargo test --locked --release -p adal-store --test model -- --include-ignored
+
+torture: ## kill -9, full disks, damaged files, clocks that leap: counts what is lost (ARGS="--count 20 --only kill")
+	@scripts/torture.sh $(ARGS)
 
 openapi: ## Write docs/reference/openapi.json and the other golden files anew
 	@ADAL_UPDATE=1 cargo test --locked -p adal --test it golden

@@ -22,6 +22,8 @@ if [ "$purpose" = test ]; then
     have zbarimg || needed+=(zbar-tools)
     have curl || needed+=(curl)
     have jq || needed+=(jq)
+    # The clock of servers under test; a library, so there is no command to look for.
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || needed+=(libfaketime)
     have mvn || needed+=(maven)
     scripts/cassandra.sh java >/dev/null 2>&1 || needed+=(openjdk-17-jre-headless)
     if ! python="$(find_python)"; then

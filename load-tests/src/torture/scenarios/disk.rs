@@ -40,6 +40,7 @@ pub fn failing(plan: &Plan<'_>) -> Done<Outcome> {
             disk.again(false)?;
             deployment.start()
         })?;
+    outcome.may_break = true;
     disk.again(true)?;
     match deployment.start_or_refusal()? {
         Some(said) if said.to_lowercase().contains("read-only") => {}

@@ -77,6 +77,17 @@ pub struct Plan<'a> {
 }
 
 impl Scenario {
+    /// How often its fault comes in a run of so many kills: some take seconds each, and a race is over after a few.
+    pub fn rounds(self, kills: u32) -> u32 {
+        let part = match self {
+            Self::Kill | Self::Cut => 1,
+            Self::Full | Self::Failing => 4,
+            Self::Pause | Self::Clock => 10,
+            Self::Damage | Self::RaceUses | Self::RaceBudget | Self::RaceEach => 20,
+        };
+        kills.div_ceil(part)
+    }
+
     /// Runs it.
     ///
     /// # Errors
