@@ -2,6 +2,7 @@
 ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test check bench replay replay-slice model openapi torture clean
+.PHONY: help setup build demo test check bench bench-peers replay replay-slice model openapi clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,9 @@ check: ## Format, documents, lints, licences and sources, rustdoc
 
 bench: ## The benchmarks, each against a limit measured in the same run
 	@scripts/bench.sh $(ARGS)
+
+bench-peers: ## The same carts priced by Adal, Vendure and Medusa, side by side (needs Node and PostgreSQL)
+	@scripts/bench-peers.sh $(ARGS)
 
 replay: ## A real grocer's year and its coupons through the server, compared with a second calculation
 	@scripts/replay.sh $(ARGS)
