@@ -13,7 +13,7 @@ setup: ## Install what is missing (Debian packages, the replay's Python environm
 build: ## The server, as it is shipped (target/release/adal)
 	@cargo build --release --locked --bin adal
 
-demo: ## Set up, build, and run a shop with keys and commands to paste
+demo: ## Set up, build, and run a shop with keys and commands to paste; STORE=cql: on a real Cassandra
 	@scripts/demo.sh $(ARGS)
 
 test: ## All tests; the last line is "N passed, N failed"

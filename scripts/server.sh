@@ -77,7 +77,8 @@ start_server() {
     mkdir -p "$folder"
     read -r api metrics <<<"$(free_ports)"
     SERVER_URL="http://127.0.0.1:$api"
-    trap stop_server EXIT
+    # The store after the server, where there is one by itself.
+    trap 'stop_server; if declare -F stop_cql >/dev/null; then stop_cql; fi' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     # 8>&-: the script's lock must not live on in a server that outlives it.

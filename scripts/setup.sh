@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what is missing and nothing else; says what, and what to do where it may not.
 #   scripts/setup.sh demo    what `make demo` uses (a missing extra is named, not fatal)
+#   scripts/setup.sh cql     what a Cassandra on this machine needs
 #   scripts/setup.sh test    what the tests and the replay use, their Python environment too
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 purpose="${1:-test}"
 case "$purpose" in
-demo | test) ;;
+demo | cql | test) ;;
 *)
-    say "usage: scripts/setup.sh [demo|test]"
+    say "usage: scripts/setup.sh [demo|cql|test]"
     exit 2
     ;;
 esac
@@ -24,17 +25,20 @@ if [ "$purpose" = test ]; then
     have jq || needed+=(jq)
     # The clock of servers under test; a library, so there is no command to look for.
     compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || needed+=(libfaketime)
-    have mvn || needed+=(maven)
-    scripts/cassandra.sh java >/dev/null 2>&1 || needed+=(openjdk-17-jre-headless)
     if ! python="$(find_python)"; then
         needed+=(python3 python3-venv)
     elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         needed+=(python3-venv)
     fi
-else
+elif [ "$purpose" = demo ]; then
     have zbarimg || wished+=(zbar-tools)
     have curl || wished+=(curl)
     have jq || wished+=(jq)
+fi
+
+if [ "$purpose" != demo ]; then
+    have mvn || needed+=(maven)
+    scripts/cassandra.sh java >/dev/null 2>&1 || needed+=(openjdk-17-jre-headless)
 fi
 
 as_root() {
@@ -65,5 +69,7 @@ if [ ${#wished[@]} -gt 0 ] && ! install "${wished[@]}"; then
 fi
 if [ "$purpose" = test ]; then
     load-tests/replay/setup.sh
+fi
+if [ "$purpose" != demo ]; then
     scripts/cassandra.sh setup
 fi

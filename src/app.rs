@@ -29,10 +29,7 @@ use adal_domain::{
     qr::KeyRing,
     time::{Calendar, Timestamp},
 };
-use adal_store::{
-    Storage,
-    sqlite::{OpenError, SqliteStore},
-};
+use adal_store::Storage;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use tokio::task::JoinHandle;
@@ -51,6 +48,7 @@ use crate::{
         watch::Watch,
     },
     ring::{self, RingError},
+    store::{self, OpenStore, StoreOpenError},
 };
 
 /// Whom switches see in every guest: there is no id to share them out by.
@@ -128,9 +126,9 @@ pub struct InForce {
 /// Why the application does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The store's file.
-    #[error("the store cannot be opened")]
-    Open(#[from] OpenError),
+    /// The store.
+    #[error(transparent)]
+    Open(#[from] StoreOpenError),
     /// What the store answered.
     #[error("the store cannot be read")]
     Store(#[from] StoreError),
@@ -205,10 +203,9 @@ impl App {
     ) -> Result<Arc<Self>, StartError> {
         // Handles of metrics are looked up once, by whatever is made from here on.
         crate::metrics::install()?;
-        let store = SqliteStore::open(config.store.sqlite.to_store())?;
-        let ring = Arc::new(ring::load(&config.qr, store.path())?);
+        let OpenStore { store, ring } = store::open(&config).await?;
+        let ring = Arc::new(ring::load(&config.qr, &ring)?);
         let auth = Auth::new(config.auth.jwt.clone())?;
-        let store: Arc<dyn Storage> = Arc::new(store);
         auth.refresh(&*store).await?;
 
         let journal: Arc<dyn Journal> = Arc::clone(&store) as _;

@@ -3,6 +3,7 @@
 //! Read once at start and shared as it is; nothing here changes while the server runs. Every key stands in
 //! `default.toml` with its meaning; the types below have no defaults of their own, so the two cannot part.
 
+mod cql;
 mod values;
 
 use std::{
@@ -24,7 +25,10 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::values::{Network, Share, decode_secret};
+pub use self::{
+    cql::CqlKeys,
+    values::{Network, Share, decode_secret},
+};
 use crate::http::routes::orders;
 
 /// The defaults: every key with its meaning.
@@ -127,7 +131,7 @@ pub struct StoreConfig {
 pub enum StoreKind {
     /// One file, embedded.
     Sqlite,
-    /// ScyllaDB.
+    /// ScyllaDB, or Apache Cassandra.
     Cql,
 }
 
@@ -142,15 +146,6 @@ pub struct SqliteKeys {
     pub readers: usize,
     pub cache_kib: u32,
     pub checkpoint_pages: u32,
-}
-
-/// `[store.cql]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "default.toml says what each key means")]
-pub struct CqlKeys {
-    pub contact_points: Vec<String>,
-    pub keyspace: String,
 }
 
 /// `[actors]`
@@ -178,6 +173,7 @@ pub struct ActorsConfig {
 #[expect(missing_docs, reason = "default.toml says what each key means")]
 pub struct QrConfig {
     pub current: u8,
+    pub file: PathBuf,
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
 }
@@ -342,7 +338,7 @@ impl Config {
         let rule = |key, rule: &str| Err(ConfigError::Rule { key, rule: rule.to_owned() });
         self.policy.validate().map_err(|e| ConfigError::Rule { key: "policy", rule: e.detail })?;
         if self.store.kind == StoreKind::Cql {
-            return rule("store.kind", "\"cql\" is not in this version yet; use \"sqlite\"");
+            self.store.cql.check()?;
         }
         for (key, id) in self.qr.keys.iter().map(|(id, secret)| (secret, id)) {
             if id.parse::<u8>().is_err() {
@@ -395,7 +391,8 @@ impl Config {
     #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
-        shown.qr.keys.values_mut().for_each(|secret| "***".clone_into(secret));
+        let secrets = shown.qr.keys.values_mut().chain([&mut shown.store.cql.password]);
+        secrets.filter(|secret| !secret.is_empty()).for_each(|secret| "***".clone_into(secret));
         shown
     }
 }

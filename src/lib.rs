@@ -18,4 +18,5 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod ring;
+pub mod store;
 pub mod usage;

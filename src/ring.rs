@@ -1,4 +1,4 @@
-//! Where the secrets of cards' codes come from: the configuration, or a file beside the database.
+//! Where the secrets of cards' codes come from: the configuration, or a file (beside the database, if that is one).
 //!
 //! The file is made at the first start where the configuration names no key, and read at every later one, so that codes
 //! stay valid. Whoever can read it can make codes: it is the owner's alone. A backup of the database does not hold it.
@@ -56,23 +56,25 @@ struct Stored {
     keys: BTreeMap<String, String>,
 }
 
-/// The ring of the configuration; without one, that of the file beside `database`, which is made if need be.
+/// The ring of the configuration; without one, that of the file, which is made if need be.
 ///
 /// # Errors
 /// See [`RingError`].
-pub fn load(config: &QrConfig, database: &Path) -> Result<KeyRing, RingError> {
+pub fn load(config: &QrConfig, path: &Path) -> Result<KeyRing, RingError> {
     if !config.keys.is_empty() {
         return ring(config.current, &config.keys).map_err(RingError::Keys);
     }
-    let path = beside(database);
     if !path.exists() {
-        make(&path)?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| file(path, "its folder cannot be made", source))?;
+        }
+        make(path)?;
         tracing::info!(path = %path.display(), "made a key ring for cards' codes: keep it with the backups");
     }
-    let text = std::fs::read_to_string(&path).map_err(|source| file(&path, "cannot read it", source))?;
+    let text = std::fs::read_to_string(path).map_err(|source| file(path, "cannot read it", source))?;
     let stored: Stored =
-        toml::from_str(&text).map_err(|e| RingError::Damaged { path: path.clone(), why: e.message().to_owned() })?;
-    ring(stored.current, &stored.keys).map_err(|e| RingError::Damaged { path, why: e.to_string() })
+        toml::from_str(&text).map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.message().to_owned() })?;
+    ring(stored.current, &stored.keys).map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.to_string() })
 }
 
 /// `data/adal.db` -> `data/adal.db.qr-keys`.
@@ -135,19 +137,19 @@ mod tests {
     #[test]
     fn codes_stay_valid_over_a_restart_and_the_file_is_the_owners_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let database = dir.path().join("adal.db");
-        let config = QrConfig { current: 1, keys: BTreeMap::new() };
+        let path = beside(&dir.path().join("adal.db"));
+        let config = QrConfig { current: 1, keys: BTreeMap::new(), file: PathBuf::new() };
         let code = QrCode { intent: Intent::Pay, barcode: Barcode::of_number(7), step: Step(9) };
-        let text = load(&config, &database).unwrap().encode(code);
-        assert_eq!(load(&config, &database).unwrap().decode(&text), Ok(code));
+        let text = load(&config, &path).unwrap().encode(code);
+        assert_eq!(load(&config, &path).unwrap().decode(&text), Ok(code));
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(beside(&database)).unwrap().permissions().mode();
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left behind");
-        std::fs::write(beside(&database), "current = 1\n[keys]\n1 = \"abcd\"\n").unwrap();
-        assert!(matches!(load(&config, &database), Err(RingError::Damaged { .. })));
+        std::fs::write(&path, "current = 1\n[keys]\n1 = \"abcd\"\n").unwrap();
+        assert!(matches!(load(&config, &path), Err(RingError::Damaged { .. })));
     }
 }

@@ -238,6 +238,15 @@ pub struct CodePage {
     pub next: Option<String>,
 }
 
+/// A page of a job's unique codes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobCodes {
+    /// In their normal form, by it.
+    pub codes: Vec<String>,
+    /// Where the next page begins; `None`: this is the last. A page may be short, even empty, and not be the last.
+    pub next: Option<String>,
+}
+
 /// Unique codes, and the jobs that make them. They stand beside the journal: each is a line and not an entity until it
 /// is used. None is ever changed or removed; whose offer is deleted apply to nothing.
 ///
@@ -261,6 +270,10 @@ pub trait Codes: Send + Sync + 'static {
     async fn offer_of(&self, code: &NormalCode) -> Result<Option<OfferId>, StoreError>;
     /// The codes of an offer after `after`, by their normal form, at most `limit`.
     async fn page(&self, offer: &OfferId, after: Option<&str>, limit: usize) -> Result<CodePage, StoreError>;
+    /// All jobs, by id, after `after`, at most `limit`: for tools.
+    async fn jobs(&self, after: Option<&str>, limit: usize) -> Result<Vec<CodeJob>, StoreError>;
+    /// The codes of a job after `after`, by their normal form, at most `limit`: for tools.
+    async fn codes_of(&self, job: &str, after: Option<&str>, limit: usize) -> Result<JobCodes, StoreError>;
 }
 
 /// What was counted of a banner on a day.
@@ -282,6 +295,8 @@ pub trait Counts: Send + Sync + 'static {
     async fn add_counts(&self, counts: Vec<(BannerId, Day, BannerCounts)>) -> Result<(), StoreError>;
     /// The days of a banner, newest first, at most `limit`.
     async fn counts_of(&self, banner: &BannerId, limit: usize) -> Result<Vec<(Day, BannerCounts)>, StoreError>;
+    /// Banners of which something was counted, by id, after `after`, at most `limit`: for tools.
+    async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError>;
 }
 
 /// An API key, as stored: known by its hash alone.

@@ -5,9 +5,18 @@ use std::{path::Path, process::ExitCode};
 use adal_store::sqlite::SqliteStore;
 
 use super::{Done, block_on, print_json};
-use crate::{config::Config, ring};
+use crate::{
+    config::{Config, StoreKind},
+    ring,
+};
 
 pub(super) fn run(config: &Config, file: &Path, json: bool) -> Done {
+    if config.store.kind == StoreKind::Cql {
+        return Err(
+            "store.kind is \"cql\": take the database's own snapshots, or `adal export` (docs/operating/scylla.md)"
+                .into(),
+        );
+    }
     let store = SqliteStore::open_shared(config.store.sqlite.to_store())?;
     let ring = ring::beside(store.path());
     let report = block_on(store.backup(file))??;

@@ -2,6 +2,8 @@
 //! replayed from the first, the invariants are tested after every row, and the snapshot is compared with what the rows
 //! add up to. Where no server runs, views and timers are compared with what the journal says of them. Memory is taken
 //! for one entity at a time, however many there are.
+//!
+//! A database that servers share (store.kind = "cql") is checked beside them: its own pages are its own business.
 
 use std::{path::Path, process::ExitCode};
 
@@ -9,23 +11,26 @@ use adal_actors::{
     ports::{Journal, StoreError},
     replay,
 };
-use adal_domain::{
-    catalogue::Catalogue,
-    customer::{Customer, Guest},
-    entity::{Entity, EntityKey, EntityKind},
-    promo::Promo,
+use adal_domain::entity::{Entity, EntityKey};
+use adal_store::{
+    Storage,
+    sqlite::{Depth, OpenError, SqliteStore},
 };
-use adal_store::sqlite::{Depth, OpenError, SqliteStore};
 use serde::Serialize;
 
-use super::{Done, block_on, print_json, views};
-use crate::config::Config;
+use super::{
+    Done, block_on,
+    compare::Compare,
+    kinds::{Visit, visit_all},
+    print_json,
+    store::open_beside,
+    views,
+};
+use crate::config::{Config, StoreKind};
 
 /// How many findings are told of each entity, and of all.
 const PER_ENTITY: usize = 5;
 const TOLD: usize = 100;
-/// Entities listed at a time.
-const PAGE: usize = 500;
 
 /// What was found.
 #[derive(Debug, Default, Serialize)]
@@ -54,18 +59,15 @@ impl Report {
 }
 
 pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
-    let settings = config.store.sqlite.to_store();
-    if !Path::new(&settings.path).exists() {
-        return Err(format!("{}: there is no store here", settings.path.display()).into());
-    }
-    let (store, alone) = match SqliteStore::open(settings.clone()) {
-        Ok(store) => (store, true),
-        Err(OpenError::Locked { .. }) => (SqliteStore::open_shared(settings)?, false),
-        Err(error) => return Err(error.into()),
+    let report = match config.store.kind {
+        StoreKind::Sqlite => file(config, full)?,
+        StoreKind::Cql => block_on(async {
+            let store = open_beside(config).await?;
+            let report = check_shared(&*store).await;
+            store.close().await?;
+            Ok::<_, Box<dyn std::error::Error>>(report?)
+        })??,
     };
-    let depth = if full { Depth::Full } else { Depth::Quick };
-    let report = block_on(check(&store, depth, alone))??;
-    store.close()?;
     if json {
         print_json(&report)?;
     } else {
@@ -79,6 +81,63 @@ pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
     Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn file(config: &Config, full: bool) -> Result<Report, Box<dyn std::error::Error>> {
+    let settings = config.store.sqlite.to_store();
+    if !Path::new(&settings.path).exists() {
+        return Err(format!("{}: there is no store here", settings.path.display()).into());
+    }
+    let (store, alone) = match SqliteStore::open(settings.clone()) {
+        Ok(store) => (store, true),
+        Err(OpenError::Locked { .. }) => (SqliteStore::open_shared(settings)?, false),
+        Err(error) => return Err(error.into()),
+    };
+    let depth = if full { Depth::Full } else { Depth::Quick };
+    let report = block_on(check(&store, depth, alone))??;
+    store.close()?;
+    Ok(report)
+}
+
+/// Checks a store that servers may be writing to.
+///
+/// # Errors
+/// Where it cannot be read at all; damage is what the report is for.
+pub async fn check_shared(store: &dyn Storage) -> Result<Report, StoreError> {
+    let mut report = Report::default();
+    let mut shared = Shared { store, report: &mut report, compare: Compare::default() };
+    visit_all(store, &mut shared).await?;
+    let compare = shared.compare;
+    report.derived_compared = true;
+    for wrong in compare.numbers(store).await? {
+        report.problem(wrong);
+    }
+    report.sound = report.found == 0;
+    Ok(report)
+}
+
+/// Replays each entity, and compares its rows in views.
+struct Shared<'a> {
+    store: &'a dyn Storage,
+    report: &'a mut Report,
+    compare: Compare,
+}
+
+impl Visit for Shared<'_> {
+    type Stop = StoreError;
+
+    async fn entity<E: Entity>(&mut self, key: &EntityKey) -> Result<(), StoreError> {
+        let before = self.report.found;
+        Replays { journal: self.store, report: self.report }.entity::<E>(key).await?;
+        self.report.rows += self.store.rows(key, 1, u64::MAX, 1, true).await?.first().map_or(0, |last| last.seq);
+        // With damaged rows there is nothing to compare with.
+        if self.report.found == before {
+            for wrong in self.compare.entity(self.store, key).await? {
+                self.report.problem(wrong);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Checks a store; `alone`: no server has it, so that what is derived can be compared with the journal.
 ///
 /// # Errors
@@ -86,10 +145,7 @@ pub(super) fn run(config: &Config, full: bool, json: bool) -> Done {
 pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Report, StoreError> {
     let file = store.check_file(depth).await?;
     let mut report = Report { rows: file.rows, found: file.found, problems: file.problems, ..Report::default() };
-    entities::<Promo>(store, &mut report).await?;
-    entities::<Catalogue>(store, &mut report).await?;
-    entities::<Customer>(store, &mut report).await?;
-    entities::<Guest>(store, &mut report).await?;
+    visit_all(store, &mut Replays { journal: store, report: &mut report }).await?;
     // With damaged rows there is nothing to compare with.
     if alone && report.found == 0 {
         let different = views::compare_all(store).await?;
@@ -104,28 +160,22 @@ pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Rep
     Ok(report)
 }
 
-async fn entities<E: Entity>(store: &SqliteStore, report: &mut Report) -> Result<(), StoreError> {
-    let mut after: Option<Box<str>> = None;
-    loop {
-        let page: Vec<EntityKey> = store.entities(E::KIND, after.as_deref(), PAGE).await?;
-        for key in &page {
-            entity::<E>(store, key, report).await?;
-            report.entities += 1;
-        }
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
-            _ => return Ok(()),
-        }
-    }
+/// Replays each entity.
+struct Replays<'a> {
+    journal: &'a dyn Journal,
+    report: &'a mut Report,
 }
 
-async fn entity<E: Entity>(store: &SqliteStore, key: &EntityKey, report: &mut Report) -> Result<(), StoreError> {
-    match replay::check::<E>(store, &key.id, PER_ENTITY).await {
-        Ok(wrong) => wrong.iter().for_each(|wrong| report.problem(format!("{key}: {wrong}"))),
-        Err(StoreError::Corrupt(what)) => report.problem(format!("{key}: {what}")),
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
+impl Visit for Replays<'_> {
+    type Stop = StoreError;
 
-const _: () = assert!(EntityKind::ALL.len() == 4, "a new kind of entity is checked and rebuilt here and in `views`");
+    async fn entity<E: Entity>(&mut self, key: &EntityKey) -> Result<(), StoreError> {
+        self.report.entities += 1;
+        match replay::check::<E>(self.journal, &key.id, PER_ENTITY).await {
+            Ok(wrong) => wrong.iter().for_each(|wrong| self.report.problem(format!("{key}: {wrong}"))),
+            Err(StoreError::Corrupt(what)) => self.report.problem(format!("{key}: {what}")),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

@@ -7,10 +7,14 @@ mod backup;
 mod catalogue;
 mod check;
 mod codes;
+mod compare;
 mod keys;
+mod kinds;
+mod migrate;
 mod remote;
 pub(crate) mod serve;
 mod store;
+mod transfer;
 mod views;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -56,6 +60,12 @@ enum Command {
     /// Unique codes of a promo, where no server runs.
     #[command(subcommand)]
     Codes(Codes),
+    /// Make the tables of a database (store.kind = "cql"), or bring them up to this version; warns of what is unsafe.
+    Migrate {
+        /// Print what would be done, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Check the store: its file, every row, and the invariants of every state that ever was. Exit 0 or 1.
     Check {
         /// Also check the indexes of the file; several times slower.
@@ -65,6 +75,19 @@ enum Command {
     /// Write a backup of the store, also while the server runs. The key ring of cards' codes is a file of its own.
     Backup {
         /// The file to make; it must not exist.
+        file: PathBuf,
+    },
+    /// Write all of a store to one file that any store takes: journal, codes, counts, keys. No server may run.
+    Export {
+        /// The file to make; it must not exist.
+        file: PathBuf,
+        /// Go on with a file whose export was cut off.
+        #[arg(long)]
+        resume: bool,
+    },
+    /// Take what `adal export` wrote into an empty store; run again, it goes on where it was cut off. No server may run.
+    Import {
+        /// The file.
         file: PathBuf,
     },
     /// Print the configuration in force, with secrets masked.
@@ -152,7 +175,10 @@ impl Cli {
             Command::Views(Views::Rebuild) => views::rebuild(&config, self.json),
             Command::Catalogue(command) => catalogue::run(&config, &command, self.json),
             Command::Codes(Codes::Generate(args)) => codes::generate(&config, &args, self.json),
+            Command::Migrate { dry_run } => migrate::run(&config, dry_run, self.json),
             Command::Check { full } => check::run(&config, full, self.json),
+            Command::Export { file, resume } => transfer::export(&config, &file, resume, self.json),
+            Command::Import { file } => transfer::import(&config, &file, self.json),
             Command::Backup { file } => backup::run(&config, &file, self.json),
             Command::Config => print_config(&config, self.json),
         }

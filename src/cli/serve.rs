@@ -14,11 +14,21 @@ use crate::{
     metrics::{self, Exporter},
 };
 
+/// How the program ends whose entities another server has taken: the code for "try again" (EX_TEMPFAIL of sysexits.h).
+const DEPOSED: u8 = 75;
+
 pub(super) fn run(config: Config) -> Done {
     logging::init(&config.log)?;
     actix_rt::System::new().block_on(async {
         let mut signals = Signals::new()?;
-        let running = Running::start(config).await?;
+        // Another server may have the entities, for as long as it lives: to wait for them is ended by a signal, too.
+        let running = tokio::select! {
+            running = Running::start(config) => running?,
+            () = signals.next() => {
+                tracing::info!("stopped before anything was served");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         tracing::info!(
             url = %running.server.url(),
             metrics = running.exporter.as_ref().map(|exporter| exporter.addr.to_string()),
@@ -26,12 +36,22 @@ pub(super) fn run(config: Config) -> Done {
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
-        signals.next().await;
-        tracing::info!("stopping; a second signal ends at once");
+        let store = Arc::clone(&running.app.store);
+        let code = tokio::select! {
+            () = signals.next() => {
+                tracing::info!("stopping; a second signal ends at once");
+                ExitCode::SUCCESS
+            }
+            why = store.deposed() => {
+                tracing::error!(%why, "deposed: nothing is served any more; start again to stand by");
+                ExitCode::from(DEPOSED)
+            }
+        };
+        drop(store);
         tokio::select! {
             () = running.stop() => {
                 tracing::info!("stopped");
-                Ok(ExitCode::SUCCESS)
+                Ok(code)
             }
             () = signals.next() => {
                 tracing::warn!("ended at once: what was acknowledged is durable");

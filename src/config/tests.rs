@@ -1,3 +1,5 @@
+use adal_store::cql::CqlConfig;
+
 use super::*;
 
 fn read(file: &str) -> Result<Config, ConfigError> {
@@ -14,6 +16,15 @@ fn the_file_of_defaults_says_what_the_code_says() {
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     let (ours, theirs) = (config.store.sqlite.to_store(), SqliteConfig::new("data/adal.db"));
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+    let (ours, theirs) = (config.store.cql.to_store(), CqlConfig::new(Vec::new(), "adal"));
+    assert_eq!(
+        (ours.node, ours.max_in_flight, ours.max_handles),
+        (theirs.node, theirs.max_in_flight, theirs.max_handles)
+    );
+    assert_eq!(
+        [ours.request_timeout, ours.append_deadline, ours.dead_after, ours.beat_every, ours.confirmed_within],
+        [theirs.request_timeout, theirs.append_deadline, theirs.dead_after, theirs.beat_every, theirs.confirmed_within]
+    );
 }
 
 #[test]
@@ -114,7 +125,16 @@ fn unknown_keys_are_refused_and_named() {
 #[test]
 fn a_value_out_of_its_rule_is_refused_and_named() {
     for (file, name) in [
-        ("[store]\nkind = \"cql\"", "store.kind"),
+        ("[store]\nkind = \"cql\"", "contact_points"),
+        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\nkeyspace = \"A\"", "keyspace"),
+        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\nnode = \"\"", "store.cql.node"),
+        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\nusername = \"u\"", "password"),
+        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\ntls_key = \"k\"", "store.cql.tls_key"),
+        (
+            "[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\nbeat_every_ms = 2000",
+            "store.cql.confirmed_within_ms",
+        ),
+        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\ndead_after_ms = 5000", "dead_after_ms"),
         ("[policy.trust]\nflag_cap = 101", "trust.flag_cap"),
         ("[qr.keys]\n1 = \"abcd\"", "qr.keys"),
         (
@@ -136,4 +156,8 @@ fn secrets_are_masked() {
     let config = read(&format!("[qr.keys]\n1 = \"{secret}\"")).unwrap();
     let shown = config.masked().unwrap();
     assert!(shown.contains("***") && !shown.contains(secret));
+    let config = read("[store.cql]\nusername = \"adal\"\npassword = \"correct horse\"").unwrap();
+    let shown = config.masked().unwrap();
+    assert!(shown.contains("password = \"***\"") && !shown.contains("horse"));
+    assert!(!format!("{:?}", config.store.cql.to_store()).contains("horse"), "what may end up in a log");
 }

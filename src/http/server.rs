@@ -118,6 +118,8 @@ struct Parts {
     store_reads: String,
     /// `ok`, or why nothing is changed by it.
     clock: String,
+    /// `ok`, or whose the entities are.
+    ownership: String,
 }
 
 /// Whether requests can be served in full: what a load balancer looks at. A store that cannot be written still serves
@@ -132,8 +134,9 @@ async fn readyz(req: HttpRequest, app: Data<App>) -> HttpResponse {
         Err(error) => error.to_string(),
     };
     let clock = app.clock.doubt().map_or_else(|| "ok".to_owned(), |doubt| doubt.to_string());
+    let ownership = app.journal.serves().map_or_else(|error| error.to_string(), |()| "ok".to_owned());
     let server = if app.is_stopping() { "stopping" } else { "ok" };
-    let ready = server == "ok" && store_writes == "ok" && store_reads == "ok" && clock == "ok";
+    let ready = server == "ok" && store_writes == "ok" && store_reads == "ok" && clock == "ok" && ownership == "ok";
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply(&req, status, &Ready { ready, parts: Parts { server, store_writes, store_reads, clock } }, false)
+    reply(&req, status, &Ready { ready, parts: Parts { server, store_writes, store_reads, clock, ownership } }, false)
 }

@@ -33,6 +33,7 @@ mod routes;
 mod scan;
 mod signals;
 mod torture;
+mod transfer;
 mod trust;
 mod usage;
 mod views;

@@ -13,7 +13,7 @@ use adal_domain::{
 use async_trait::async_trait;
 
 use super::{MemoryStore, Operation};
-use crate::ports::{BannerCounts, CodeJob, CodePage, Codes, Counts, JobState, StoreError};
+use crate::ports::{BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, JobState, StoreError};
 
 /// Behind a lock of its own, which is never held over an await.
 #[derive(Default)]
@@ -121,6 +121,28 @@ impl Codes for MemoryStore {
         };
         rest.then(page).await
     }
+
+    async fn jobs(&self, after: Option<&str>, limit: usize) -> Result<Vec<CodeJob>, StoreError> {
+        let rest = self.pass(Operation::Other).await?;
+        let mut jobs = self.beside().jobs.clone();
+        jobs.sort_by(|a, b| a.id.cmp(&b.id));
+        jobs.retain(|job| after.is_none_or(|after| job.id.as_str() > after));
+        jobs.truncate(limit);
+        rest.then(jobs).await
+    }
+
+    async fn codes_of(&self, job: &str, after: Option<&str>, limit: usize) -> Result<JobCodes, StoreError> {
+        let rest = self.pass(Operation::Other).await?;
+        let page = {
+            let beside = self.beside();
+            let of_job = |place: &usize| beside.jobs.get(*place).is_some_and(|of| of.id == job);
+            let codes = beside.codes.iter().filter(|(_, place)| of_job(place)).map(|(code, _)| code.clone());
+            let codes: Vec<_> = codes.filter(|code| after.is_none_or(|after| code.as_str() > after)).collect();
+            let next = (codes.len() > limit).then(|| codes[limit - 1].clone());
+            JobCodes { codes: codes.into_iter().take(limit).collect(), next }
+        };
+        rest.then(page).await
+    }
 }
 
 #[async_trait]
@@ -145,5 +167,14 @@ impl Counts for MemoryStore {
             of.map(|((_, day), counts)| (*day, *counts)).take(limit).collect()
         };
         rest.then(found).await
+    }
+
+    async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError> {
+        let rest = self.pass(Operation::Other).await?;
+        let mut banners: Vec<_> = self.beside().counts.keys().map(|(banner, _)| banner.clone()).collect();
+        banners.dedup();
+        banners.retain(|banner| after.is_none_or(|after| banner > after));
+        banners.truncate(limit);
+        rest.then(banners).await
     }
 }

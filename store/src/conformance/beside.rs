@@ -15,6 +15,7 @@ pub(super) async fn run(factory: &dyn Factory) {
     a_job_is_begun_once_and_stays_cancelled(factory).await;
     the_codes_of_an_offer_are_paged(factory).await;
     counts_add_up(factory).await;
+    all_of_it_can_be_carried_off(factory).await;
 }
 
 /// A job of `count` codes of `offer`.
@@ -128,4 +129,42 @@ async fn counts_add_up(factory: &dyn Factory) {
     assert_eq!(ports.counts.counts_of(&a, 1).await.unwrap().len(), 1);
     assert_eq!(ports.counts.counts_of(&b, 9).await.unwrap(), [(Day(3), of(1, 0, 0))]);
     assert!(ports.counts.counts_of(&BannerId::new("c").unwrap(), 9).await.unwrap().is_empty());
+}
+
+/// What a tool reads to carry a store off: every job with its codes, and every banner of which something is counted.
+async fn all_of_it_can_be_carried_off(factory: &dyn Factory) {
+    let ports = factory.fresh().await;
+    assert_eq!(ports.codes.jobs(None, 9).await.unwrap(), []);
+    assert_eq!(ports.counts.counted(None, 9).await.unwrap(), []);
+    for (id, offer, made) in [("j2", "a", &["C2", "C0", "C4"][..]), ("j1", "b", &["C1"]), ("j3", "a", &["C3"])] {
+        ports.codes.begin(job(id, offer, 3)).await.unwrap();
+        ports.codes.add(id, codes(made)).await.unwrap();
+    }
+    ports.codes.cancel("j3").await.unwrap();
+    let counts = BannerCounts { servings: 1, ..BannerCounts::default() };
+    let banner = |id: &str| BannerId::new(id).unwrap();
+    for (id, day) in [("b2", 1), ("b1", 1), ("b2", 2), ("b3", 1)] {
+        ports.counts.add_counts(vec![(banner(id), Day(day), counts)]).await.unwrap();
+    }
+    let ports = factory.reopen(ports).await;
+    let (codes, counts) = (&ports.codes, &ports.counts);
+    let told = |jobs: Vec<CodeJob>| jobs.into_iter().map(|job| (job.id, job.done, job.state)).collect::<Vec<_>>();
+    let [one, two, three] = [("j1", 1, JobState::Open), ("j2", 3, JobState::Done), ("j3", 1, JobState::Cancelled)]
+        .map(|(id, done, state)| (id.to_owned(), done, state));
+    assert_eq!(told(codes.jobs(None, 2).await.unwrap()), [one, two.clone()]);
+    assert_eq!(told(codes.jobs(Some("j1"), 9).await.unwrap()), [two, three]);
+    let (mut after, mut found) = (None, Vec::new());
+    loop {
+        let page = codes.codes_of("j2", after.as_deref(), 2).await.unwrap();
+        assert!(page.codes.len() <= 2);
+        found.extend(page.codes);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, ["C0", "C2", "C4"], "of this job alone, in order");
+    assert_eq!(codes.codes_of("none", None, 9).await.unwrap().codes, [""; 0]);
+    assert_eq!(counts.counted(None, 2).await.unwrap(), [banner("b1"), banner("b2")], "each once");
+    assert_eq!(counts.counted(Some(&banner("b2")), 9).await.unwrap(), [banner("b3")]);
 }

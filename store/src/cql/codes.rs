@@ -7,7 +7,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use adal_actors::ports::{CodeJob, CodePage, JobState, StoreError};
+use adal_actors::ports::{CodeJob, CodePage, JobCodes, JobState, StoreError};
 use adal_domain::{ids::OfferId, offers::NormalCode};
 use serde::{Deserialize, Serialize};
 
@@ -182,6 +182,41 @@ pub(super) async fn page(
     };
     let prefix = |part: usize| parts.get(part).map(|(_, _, prefix)| Arc::clone(prefix)).unwrap_or_default();
     Ok(CodePage { codes: found.into_iter().map(|(code, part)| (code, prefix(part))).collect(), next })
+}
+
+/// All jobs, by id: all of their ids are read, which are few.
+pub(super) async fn jobs(db: &dyn Database, after: Option<&str>, limit: usize) -> Result<Vec<CodeJob>, Failed> {
+    let mut ids = db.all_jobs().await?;
+    ids.sort_unstable();
+    ids.retain(|id| after.is_none_or(|after| id.as_str() > after));
+    let mut found = Vec::new();
+    for id in ids.into_iter().take(limit) {
+        found.extend(db.code_job(&id).await?.map(|row| row.job));
+    }
+    Ok(found)
+}
+
+/// The codes of a job, by their bytes: its chunks merged.
+pub(super) async fn of_job(
+    db: &dyn Database,
+    job: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<JobCodes, Failed> {
+    let Some(CodeJobRow { job: CodeJob { done, .. }, pending }) = db.code_job(job).await? else {
+        return Ok(JobCodes::default());
+    };
+    // What is being added may have begun another chunk.
+    let chunks = done.saturating_sub(u64::from(pending.is_none())) / CHUNK + 1;
+    let read = |part: usize, from: Option<String>, count: usize| -> Read<'_, String> {
+        Box::pin(async move {
+            let chunk = u32::try_from(part).unwrap_or(u32::MAX);
+            db.codes_of_job(job, chunk, from.as_deref().or(after), count).await
+        })
+    };
+    let codes = merged(usize::try_from(chunks).unwrap_or(usize::MAX), limit, Clone::clone, read).await?;
+    let next = codes.last().filter(|_| codes.len() >= limit).cloned();
+    Ok(JobCodes { codes, next })
 }
 
 /// What a caller of [`Desk`] is told.

@@ -69,7 +69,7 @@ impl CqlConfig {
             dead_after: Duration::from_secs(10),
             beat_every: Duration::from_secs(1),
             confirmed_within: Duration::from_secs(5),
-            max_handles: 1_000_000,
+            max_handles: 200_000,
         }
     }
 

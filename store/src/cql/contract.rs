@@ -316,6 +316,8 @@ async fn codes_belong_to_jobs(db: &dyn Database) {
     assert_eq!(db.code_job("j1").await.unwrap(), Some(row));
     assert_eq!(db.code_job("j9").await.unwrap(), None);
 
+    assert_eq!(db.all_jobs().await.unwrap(), ["j1"]);
+
     for job in ["j2", "j1", "j2"] {
         db.put_offer_job("o1", job).await.unwrap();
     }
@@ -342,6 +344,7 @@ async fn counts_are_read_newest_first(db: &dyn Database) {
     assert_eq!(db.counts("banner", None, 10).await.unwrap(), [row(2, "a", 9), row(2, "b", 1), row(1, "a", 1)]);
     assert_eq!(db.counts("banner", Some(Day(2)), 10).await.unwrap(), [row(1, "a", 1)]);
     assert_eq!(db.counts("banner", None, 1).await.unwrap(), [row(2, "a", 9)]);
+    assert_eq!(db.counted().await.unwrap(), ["banner"], "once, however many rows");
 }
 
 async fn keys_and_numbers_are_kept(db: &dyn Database) {

@@ -92,3 +92,20 @@ pub(super) async fn of(
         }
     }
 }
+
+/// Banners of which something is counted, by id: all of them are read, which are few.
+pub(super) async fn counted(
+    db: &dyn Database,
+    after: Option<&BannerId>,
+    limit: usize,
+) -> Result<Vec<BannerId>, StoreError> {
+    let mut found = Vec::new();
+    for id in db.counted().await? {
+        let banner = BannerId::new(&id);
+        found.push(banner.map_err(|_| StoreError::Corrupt(format!("something is counted of {id:?}, no id").into()))?);
+    }
+    found.sort();
+    found.retain(|banner| after.is_none_or(|after| banner > after));
+    found.truncate(limit);
+    Ok(found)
+}

@@ -408,6 +408,8 @@ pub trait Database: Send + Sync + 'static {
     async fn put_code_job(&self, row: &CodeJobRow, stamp: i64) -> Done;
     /// One job.
     async fn code_job(&self, id: &str) -> Result<Option<CodeJobRow>, Failed>;
+    /// The ids of all jobs, in any order. For tools.
+    async fn all_jobs(&self) -> Result<Vec<String>, Failed>;
     /// Upsert into `offer_job`.
     async fn put_offer_job(&self, offer: &str, job: &str) -> Done;
     /// The jobs of an offer.
@@ -425,6 +427,8 @@ pub trait Database: Send + Sync + 'static {
     async fn put_count(&self, banner: &str, row: &CountRow, stamp: i64) -> Done;
     /// Rows of a banner, by day (newest first) and member, of days before `before`.
     async fn counts(&self, banner: &str, before: Option<Day>, limit: usize) -> Result<Vec<CountRow>, Failed>;
+    /// Every banner that has rows, in any order. For tools.
+    async fn counted(&self) -> Result<Vec<String>, Failed>;
 
     /// Upsert into `api_key`, stamp = `row.stamp`.
     async fn put_key(&self, row: &KeyRow) -> Done;

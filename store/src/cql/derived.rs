@@ -111,7 +111,8 @@ impl Follower {
         self.outbox.put(of.at, &rows, of.epoch).await
     }
 
-    async fn view(&self, of: Of<'_>, write: &ViewWrite) -> Result<(), Failed> {
+    /// Writes one change to a view.
+    pub(super) async fn view(&self, of: Of<'_>, write: &ViewWrite) -> Result<(), Failed> {
         let stamp = stamp(self.generation.load(Ordering::SeqCst), of.seq);
         let (view, key) = (write.view, write.key.as_str());
         let entry = write.value.as_ref().map(|value| ViewEntry {

@@ -583,6 +583,16 @@ impl Database for Driver {
         self.session.write(&self.on.put_offer_job, (offer, job)).await
     }
 
+    async fn all_jobs(&self) -> Result<Vec<String>, Failed> {
+        let found = self.session.rows::<(String,)>(&self.on.all_jobs, ()).await?;
+        Ok(found.into_iter().map(|(id,)| id).collect())
+    }
+
+    async fn counted(&self) -> Result<Vec<String>, Failed> {
+        let found = self.session.rows::<(String,)>(&self.on.counted, ()).await?;
+        Ok(found.into_iter().map(|(banner,)| banner).collect())
+    }
+
     async fn offer_jobs(&self, offer: &str) -> Result<Vec<String>, Failed> {
         let found = self.session.rows::<(String,)>(&self.on.offer_jobs, (offer,)).await?;
         Ok(found.into_iter().map(|(job,)| job).collect())

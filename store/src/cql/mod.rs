@@ -40,6 +40,7 @@ pub mod protocol;
 mod read;
 #[cfg(test)]
 mod real;
+mod rebuild;
 mod recover;
 mod retry;
 mod session;
@@ -57,8 +58,8 @@ use std::sync::{
 };
 
 use adal_actors::ports::{
-    ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, CodePage, Codes, Counts, Journal, Opened, OwedEffect,
-    StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+    ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, Journal, Opened,
+    OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
 };
 use adal_domain::{
     entity::{EntityKey, EntityKind, View},
@@ -79,6 +80,7 @@ pub use self::{
     config::{CqlConfig, CqlError, CqlTls},
     driver::open,
     migrate::{MigrateReport, migrate},
+    rebuild::{ViewRebuild, ViewsMade},
 };
 use self::{
     codes::{Desk, told},
@@ -468,6 +470,14 @@ impl Codes for CqlStore {
     async fn page(&self, offer: &OfferId, after: Option<&str>, limit: usize) -> Result<CodePage, StoreError> {
         Ok(codes::page(&*self.inner.db, offer, after, limit).await?)
     }
+
+    async fn jobs(&self, after: Option<&str>, limit: usize) -> Result<Vec<CodeJob>, StoreError> {
+        Ok(codes::jobs(&*self.inner.db, after, limit).await?)
+    }
+
+    async fn codes_of(&self, job: &str, after: Option<&str>, limit: usize) -> Result<JobCodes, StoreError> {
+        Ok(codes::of_job(&*self.inner.db, job, after, limit).await?)
+    }
 }
 
 #[async_trait]
@@ -479,6 +489,10 @@ impl Counts for CqlStore {
 
     async fn counts_of(&self, banner: &BannerId, limit: usize) -> Result<Vec<(Day, BannerCounts)>, StoreError> {
         counts::of(&*self.inner.db, banner, limit).await
+    }
+
+    async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError> {
+        counts::counted(&*self.inner.db, after, limit).await
     }
 }
 

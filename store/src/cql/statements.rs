@@ -133,6 +133,7 @@ statements! {
     code_job: Read, Common,
         "SELECT id, offer, prefix, start, count, done, state, actor, at, print, pending FROM @code_job WHERE id = ?";
     put_offer_job: Write, Common, "INSERT INTO @offer_job (offer, job) VALUES (?, ?)";
+    all_jobs: Read, Common, "SELECT id FROM @code_job";
     offer_jobs: Read, Common, "SELECT job FROM @offer_job WHERE offer = ?";
     put_open_job: Write, Common, "INSERT INTO @open_job (part, at, job) VALUES (0, ?, ?) USING TIMESTAMP ?";
     delete_open_job: Write, Common, "DELETE FROM @open_job USING TIMESTAMP ? WHERE part = 0 AND at = ? AND job = ?";
@@ -141,6 +142,7 @@ statements! {
     put_count: Write, Common,
         "INSERT INTO @banner_count (banner, day, member, servings, impressions, clicks) VALUES (?, ?, ?, ?, ?, ?) \
          USING TIMESTAMP ?";
+    counted: Read, Common, "SELECT DISTINCT banner FROM @banner_count";
     counts: Read, Common,
         "SELECT day, member, servings, impressions, clicks FROM @banner_count WHERE banner = ? AND day < ? LIMIT ?";
 

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use adal_actors::ports::{CodeJob, CodePage, Codes, JobState, StoreError};
+use adal_actors::ports::{CodeJob, CodePage, Codes, JobCodes, JobState, StoreError};
 use adal_domain::{
     ids::{Actor, OfferId},
     offers::NormalCode,
@@ -73,6 +73,34 @@ impl Codes for SqliteStore {
     async fn page(&self, offer: &OfferId, after: Option<&str>, limit: usize) -> Result<CodePage, StoreError> {
         let (offer, after) = (offer.clone(), after.map(str::to_owned));
         self.read(move |conn| page(conn, &offer, after.as_deref(), limit)).await
+    }
+
+    async fn jobs(&self, after: Option<&str>, limit: usize) -> Result<Vec<CodeJob>, StoreError> {
+        let after = after.map(str::to_owned);
+        self.read(move |conn| {
+            let sql = format!("{COLUMNS} WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2");
+            let mut statement = conn.prepare_cached(&sql).map_err(|e| refused(&e))?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = statement.query_map((after, limit), columns).map_err(|e| refused(&e))?;
+            rows.map(|row| checked(row.map_err(|e| refused(&e))?).map(|(_, job)| job)).collect()
+        })
+        .await
+    }
+
+    async fn codes_of(&self, job: &str, after: Option<&str>, limit: usize) -> Result<JobCodes, StoreError> {
+        let (job, after) = (job.to_owned(), after.map(str::to_owned));
+        self.read(move |conn| {
+            let mut found = JobCodes::default();
+            let Some((num, _)) = find(conn, &job)? else { return Ok(found) };
+            found.next = walk(conn, after.as_deref(), limit, |code, of| {
+                if of == num {
+                    found.codes.push(code);
+                }
+                found.codes.len()
+            })?;
+            Ok(found)
+        })
+        .await
     }
 }
 
@@ -216,23 +244,33 @@ fn page(conn: &Connection, offer: &OfferId, after: Option<&str>, limit: usize) -
     if jobs.is_empty() {
         return Ok(page);
     }
+    page.next = walk(conn, after, limit, |code, job| {
+        if let Some(prefix) = jobs.get(&job) {
+            page.codes.push((code, Arc::clone(prefix)));
+        }
+        page.codes.len()
+    })?;
+    Ok(page)
+}
+
+/// Shows codes after `after`, with the number of their job, until `seen` says that it has taken `limit` of them; answers
+/// where to go on, if there may be more.
+fn walk(
+    conn: &Connection,
+    after: Option<&str>,
+    limit: usize,
+    mut seen: impl FnMut(String, i64) -> usize,
+) -> Result<Option<String>, StoreError> {
+    let sql = |e: rusqlite::Error| refused(&e);
     let mut lines = conn.prepare_cached("SELECT code, job FROM code WHERE code > ?1 ORDER BY code").map_err(sql)?;
     let mut lines = lines.query([after.unwrap_or_default()]).map_err(sql)?;
     let mut looked_at = 0;
     while let Some(line) = lines.next().map_err(sql)? {
         let code: String = line.get(0).map_err(sql)?;
         looked_at += 1;
-        let job: i64 = line.get(1).map_err(sql)?;
-        let full = looked_at >= LOOKED_AT || page.codes.len() + 1 >= limit;
-        if full {
-            page.next = Some(code.clone());
-        }
-        if let Some(prefix) = jobs.get(&job) {
-            page.codes.push((code, Arc::clone(prefix)));
-        }
-        if full {
-            break;
+        if seen(code.clone(), line.get(1).map_err(sql)?) >= limit || looked_at >= LOOKED_AT {
+            return Ok(Some(code));
         }
     }
-    Ok(page)
+    Ok(None)
 }

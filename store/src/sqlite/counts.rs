@@ -9,7 +9,7 @@ use super::{
     SqliteStore,
     apply::Work,
     failure::refused,
-    layout::{from_sql, to_sql},
+    layout::{corrupt, from_sql, to_sql},
 };
 
 #[async_trait]
@@ -40,6 +40,23 @@ impl Counts for SqliteStore {
                 found.push((Day(day), counts));
             }
             Ok(found)
+        })
+        .await
+    }
+
+    async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError> {
+        let after = after.map(ToString::to_string);
+        self.read(move |conn| {
+            let sql =
+                "SELECT DISTINCT banner FROM banner_count WHERE ?1 IS NULL OR banner > ?1 ORDER BY banner LIMIT ?2";
+            let mut statement = conn.prepare_cached(sql).map_err(|e| refused(&e))?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let ids = statement.query_map((after, limit), |row| row.get::<_, String>(0)).map_err(|e| refused(&e))?;
+            ids.map(|id| {
+                let id = id.map_err(|e| refused(&e))?;
+                BannerId::new(&id).map_err(|_| corrupt(format!("something is counted of {id:?}, which is no id")))
+            })
+            .collect()
         })
         .await
     }

@@ -424,6 +424,23 @@ impl Database for SimDb {
         self.write("put_offer_job", vec![put(key, 0, job.to_owned())]).await
     }
 
+    async fn all_jobs(&self) -> Result<Vec<String>, Failed> {
+        let rows: Vec<CodeJobRow> = self.all("all_jobs", "code_job").await?;
+        Ok(rows.into_iter().map(|row| row.job.id).collect())
+    }
+
+    async fn counted(&self) -> Result<Vec<String>, Failed> {
+        let (from, to) = (key("banner_count", vec![], vec![]), key("banner_count", vec![Col::End], vec![]));
+        let keys = self.read("counted", |state| state.read(&from, &to)).await?;
+        let banner = |key: Key| match key.part.into_iter().next() {
+            Some(Col::Text(banner)) => Some(banner),
+            _ => None,
+        };
+        let mut banners: Vec<String> = keys.into_iter().filter_map(|(key, _)| banner(key)).collect();
+        banners.dedup();
+        Ok(banners)
+    }
+
     async fn offer_jobs(&self, offer: &str) -> Result<Vec<String>, Failed> {
         self.page("offer_jobs", ("offer_job", vec![text(offer)]), None, usize::MAX).await
     }

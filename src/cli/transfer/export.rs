@@ -1,0 +1,236 @@
+//! `adal export FILE`: everything that a store holds, as one file that any store takes.
+
+use std::{collections::HashMap, path::Path};
+
+use adal_actors::ports::{Clock, CodeJob, Journal, StoreError};
+use adal_domain::entity::{Entity, EntityKey, EntityKind};
+use adal_store::Storage;
+
+use super::{
+    Failure,
+    file::{FORMAT, Frame, Job, Key, Reader, Row, Snapshot, Totals, Writer},
+};
+use crate::{
+    cli::kinds::{Visit, visit_all},
+    clock::SystemClock,
+};
+
+/// Rows and bytes of them in a frame; codes, jobs and banners read at a time.
+const ROWS: usize = 512;
+const FRAME_BYTES: usize = 4 << 20;
+const PAGE: usize = 1000;
+/// Effects that may be owed. A store in which more are stuck has something else to be mended first.
+const MAX_OWED: usize = 1_000_000;
+
+/// Writes all of `store` to `path`; with `resume`, goes on with a file whose export was cut off.
+pub(super) async fn export(store: &dyn Storage, path: &Path, resume: bool) -> Result<Totals, Failure> {
+    let (writer, after) = match resume && path.exists() {
+        true => begun(path)?,
+        false => {
+            let mut writer = Writer::create(path)?;
+            writer.write(&Frame::Head {
+                format: FORMAT,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                made_at: SystemClock.now().0,
+                place: store.place(),
+            })?;
+            (writer, None)
+        }
+    };
+    let mut export = Export { store, writer, owed: owed(store).await?, after };
+    visit_all(store, &mut export).await?;
+    if let Some(key) = export.after {
+        return Err(Failure::Other(format!("{}: it ends with {key}, which this store does not have", path.display())));
+    }
+    let Export { mut writer, .. } = export;
+    codes(store, &mut writer).await?;
+    counts(store, &mut writer).await?;
+    keys(store, &mut writer).await?;
+    Ok(writer.finish()?)
+}
+
+struct Export<'a> {
+    store: &'a dyn Storage,
+    writer: Writer,
+    owed: HashMap<EntityKey, Vec<(u64, u32)>>,
+    /// The last entity that the file has already: those up to it are passed over.
+    after: Option<EntityKey>,
+}
+
+impl Visit for Export<'_> {
+    type Stop = Failure;
+
+    async fn entity<E: Entity>(&mut self, key: &EntityKey) -> Result<(), Failure> {
+        if let Some(after) = &self.after {
+            if after == key {
+                self.after = None;
+            }
+            return Ok(());
+        }
+        let last = Journal::rows(self.store, key, 1, u64::MAX, 1, true).await?;
+        let Some(last) = last.first().map(|row| row.seq) else { return Ok(()) };
+        let snapshot = Journal::open(self.store, key).await?.snapshot;
+        self.writer.write(&Frame::Entity {
+            kind: key.kind.as_str().to_owned(),
+            id: key.id.to_string(),
+            rows: last,
+            snapshot: snapshot.map(|snapshot| Snapshot {
+                seq: snapshot.seq,
+                format: snapshot.format,
+                body: snapshot.body,
+            }),
+            owed: self.owed.remove(key).unwrap_or_default(),
+        })?;
+        let mut next = 1;
+        while next <= last {
+            let page = Journal::rows(self.store, key, next, last, ROWS, false).await?;
+            let Some(reached) = page.last().map(|row| row.seq) else {
+                return Err(StoreError::Corrupt(format!("{key}: row {next} is missing").into()).into());
+            };
+            let mut rows = Vec::with_capacity(page.len());
+            let mut bytes = 0;
+            for row in page {
+                bytes += row.body.len();
+                rows.push(Row { seq: row.seq, at: row.at.0, format: row.format, body: row.body });
+                if bytes >= FRAME_BYTES {
+                    bytes = 0;
+                    self.writer.write(&Frame::Rows { rows: std::mem::take(&mut rows) })?;
+                }
+            }
+            if !rows.is_empty() {
+                self.writer.write(&Frame::Rows { rows })?;
+            }
+            next = reached + 1;
+        }
+        Ok(())
+    }
+}
+
+/// What is owed, by its source.
+async fn owed(store: &dyn Storage) -> Result<HashMap<EntityKey, Vec<(u64, u32)>>, Failure> {
+    let mut all: HashMap<EntityKey, Vec<(u64, u32)>> = HashMap::new();
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let page = store.owed(after.take(), PAGE).await?;
+        count += page.len();
+        if count > MAX_OWED {
+            return Err(Failure::Other(format!(
+                "more than {MAX_OWED} effects are owed: have a server deliver them first"
+            )));
+        }
+        let full = page.len() == PAGE;
+        after = page.last().map(|last| (last.source.clone(), last.seq, last.index));
+        for one in page {
+            all.entry(one.source).or_default().push((one.seq, one.index));
+        }
+        if !full {
+            return Ok(all);
+        }
+    }
+}
+
+async fn codes(store: &dyn Storage, writer: &mut Writer) -> Result<(), Failure> {
+    let mut after: Option<String> = None;
+    loop {
+        let jobs = store.jobs(after.as_deref(), PAGE).await?;
+        for job in &jobs {
+            writer.write(&Frame::Job(frame_of(job)))?;
+            let mut from: Option<String> = None;
+            loop {
+                let page = store.codes_of(&job.id, from.as_deref(), PAGE).await?;
+                if !page.codes.is_empty() {
+                    writer.write(&Frame::Codes { codes: page.codes })?;
+                }
+                match page.next {
+                    Some(next) => from = Some(next),
+                    None => break,
+                }
+            }
+        }
+        match jobs.last() {
+            Some(last) if jobs.len() == PAGE => after = Some(last.id.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn frame_of(job: &CodeJob) -> Job {
+    Job {
+        id: job.id.clone(),
+        offer: job.offer.to_string(),
+        prefix: job.prefix.clone(),
+        start: job.start,
+        count: job.count,
+        done: job.done,
+        state: job.state.as_str().to_owned(),
+        by: job.by.to_string(),
+        at: job.at.0,
+        print: job.print,
+    }
+}
+
+async fn counts(store: &dyn Storage, writer: &mut Writer) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let page = store.counted(after.as_ref(), PAGE).await?;
+        for banner in &page {
+            let days = store.counts_of(banner, usize::MAX).await?;
+            let counts = days
+                .into_iter()
+                .map(|(day, counts)| (banner.to_string(), day.0, counts.servings, counts.impressions, counts.clicks));
+            writer.write(&Frame::Counts { counts: counts.collect() })?;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn keys(store: &dyn Storage, writer: &mut Writer) -> Result<(), Failure> {
+    let keys = store.list_api_keys().await?.into_iter().map(|key| Key {
+        id: key.id,
+        hash: key.hash,
+        role: key.role,
+        shop: key.shop,
+        created_at: key.created_at.0,
+        revoked_at: key.revoked_at.map(|at| at.0),
+        label: key.label,
+    });
+    Ok(writer.write(&Frame::Keys { keys: keys.collect() })?)
+}
+
+/// Reads a file whose export was cut off: where its entities end that are whole, and the last of them. What came after
+/// the entities (codes, counts, keys) is exported anew.
+fn begun(path: &Path) -> Result<(Writer, Option<EntityKey>), Failure> {
+    let mut reader = Reader::open(path)?;
+    let (mut totals, mut whole) = (Totals::default(), (reader.offset, Totals::default(), None));
+    // The entity that is being read, and how many of its rows are still to come.
+    let mut open: Option<(EntityKey, u64)> = None;
+    while let Some(frame) = reader.next()? {
+        match &frame {
+            Frame::Head { .. } => {}
+            Frame::Entity { kind, id, rows, .. } => {
+                let kind = EntityKind::parse(kind).ok_or_else(|| reader.wrong("an entity of an unknown kind"))?;
+                open = Some((EntityKey::new(kind, id), *rows));
+            }
+            Frame::Rows { rows } => {
+                let Some((_, left)) = &mut open else { return Err(reader.wrong("rows of no entity").into()) };
+                *left = left.saturating_sub(rows.len() as u64);
+            }
+            Frame::End(_) => return Err(Failure::Other(format!("{} is complete", path.display()))),
+            Frame::Job(_) | Frame::Codes { .. } | Frame::Counts { .. } | Frame::Keys { .. } => break,
+        }
+        totals.add(&frame);
+        match open.take_if(|(_, left)| *left == 0) {
+            Some((key, _)) => whole = (reader.offset, totals, Some(key)),
+            None if matches!(frame, Frame::Head { .. }) => whole = (reader.offset, totals, None),
+            None => {}
+        }
+    }
+    let (offset, totals, last) = whole;
+    if totals == Totals::default() && last.is_none() && offset == super::file::EMPTY {
+        return Err(reader.wrong("it has no head: remove it, and export anew").into());
+    }
+    Ok((Writer::resume(path, offset, totals)?, last))
+}
