@@ -16,6 +16,7 @@ mod catalogue;
 mod catalogue_cli;
 mod checkout;
 mod codes;
+mod cql;
 mod demo;
 mod full_disk;
 mod golden;

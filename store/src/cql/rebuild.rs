@@ -19,6 +19,7 @@ use super::{
     CqlStore, GENERATION, Inner,
     db::{Database, Failed, ListPart},
     derived::Of,
+    outbox::Where,
     protocol::{SLICES, bucket_of, stamp},
     timers::Timers,
 };
@@ -98,7 +99,7 @@ impl ViewRebuild {
             } else if there.is_none() {
                 continue;
             }
-            let of = Of { entity, seq, bucket: 0, epoch: self.epoch };
+            let of = Of { entity, seq, at: Where { bucket: 0, row_epoch: self.epoch }, epoch: self.epoch };
             self.inner.follower.view(of, &write).await?;
         }
         if let Some(wake) = wake {

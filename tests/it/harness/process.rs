@@ -2,7 +2,7 @@
 
 use std::{
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
@@ -13,7 +13,8 @@ pub struct Process {
     pub url: String,
     /// Where Prometheus scrapes.
     pub metrics: String,
-    database: PathBuf,
+    /// Which store: variables that every command is run with.
+    store: Store,
     child: Child,
 }
 
@@ -25,6 +26,18 @@ impl Process {
 
     /// As `start`, with the database elsewhere, and run by another program (`sh -c "... exec ..."`).
     pub fn start_with(dir: &Path, database: &Path, wrapper: &[&str]) -> Self {
+        Self::start_on(dir, Store::file(database), wrapper)
+    }
+
+    /// As `start`, on any store, and run by another program.
+    pub fn start_on(dir: &Path, store: Store, wrapper: &[&str]) -> Self {
+        let mut process = Self::spawn(dir, store, wrapper);
+        process.wait_until_it_answers(dir);
+        process
+    }
+
+    /// Starts it, and does not wait.
+    pub fn spawn(dir: &Path, store: Store, wrapper: &[&str]) -> Self {
         // The ports are free when they are asked for; the server takes them a moment later.
         let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [address, metrics] = free.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
@@ -40,15 +53,13 @@ impl Process {
             .env("ADAL__ACTORS__ARBITERS", "1")
             .env("ADAL__METRICS__LISTEN", &metrics)
             .env("ADAL__LIMITS__ENABLED", "false")
-            .env("ADAL__STORE__SQLITE__PATH", database);
+            .envs(store.0.iter().cloned());
         let child = command.spawn().unwrap();
         let (url, metrics) = (format!("http://{address}"), format!("http://{metrics}"));
-        let mut process = Self { url, metrics, database: database.to_owned(), child };
-        process.wait_until_it_answers(dir);
-        process
+        Self { url, metrics, store, child }
     }
 
-    fn wait_until_it_answers(&mut self, dir: &Path) {
+    pub fn wait_until_it_answers(&mut self, dir: &Path) {
         let client = Client::new(&self.url, None);
         for _ in 0..600 {
             if let Ok(answer) = client.raw("GET", "/healthz", &[], None)
@@ -72,7 +83,7 @@ impl Process {
     pub fn make_key(&self, role: &str, shop: Option<&str>) -> String {
         let mut words = vec!["keys", "create", "--role", role];
         words.extend(shop.iter().flat_map(|shop| ["--shop", shop]));
-        let output = adal(&self.database, &words);
+        let output = self.store.adal(&words);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         let client = Client::new(&self.url, Some(&key));
@@ -88,6 +99,16 @@ impl Process {
     /// A client with a new key.
     pub fn caller(&self, role: &str, shop: Option<&str>) -> Client {
         Client::new(&self.url, Some(&self.make_key(role, shop)))
+    }
+
+    /// SIGSTOP: it stands still, and its connections stay.
+    pub fn pause(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        signal(&self.child, "CONT");
     }
 
     /// SIGTERM.
@@ -115,7 +136,11 @@ impl Process {
 
 /// SIGTERM.
 pub fn terminate(child: &Child) {
-    let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
+    signal(child, "TERM");
+}
+
+fn signal(child: &Child, name: &str) {
+    let told = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(told.success());
 }
 
@@ -130,9 +155,31 @@ pub fn ended_within(child: &mut Child, seconds: u32) -> ExitStatus {
     panic!("the process did not end within {seconds} s");
 }
 
-/// Runs a command of the real binary on a store.
+/// Which store the program is to use, as variables.
+#[derive(Debug, Clone)]
+pub struct Store(pub Vec<(String, String)>);
+
+impl Store {
+    /// A file.
+    pub fn file(database: &Path) -> Self {
+        Self(vec![("ADAL__STORE__SQLITE__PATH".to_owned(), database.to_str().unwrap().to_owned())])
+    }
+
+    /// The same store for another purpose.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs a command of the real binary on it.
+    pub fn adal(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_adal")).args(words).envs(self.0.iter().cloned()).output().unwrap()
+    }
+}
+
+/// Runs a command of the real binary on a file.
 pub fn adal(database: &Path, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_adal")).args(words).env("ADAL__STORE__SQLITE__PATH", database).output().unwrap()
+    Store::file(database).adal(words)
 }
 
 impl Drop for Process {

@@ -1,0 +1,213 @@
+//! The server on a real Cassandra: the same answers as on SQLite, a store carried over, a database that is away for a
+//! while, and a second server that takes over.
+
+use std::{path::Path, time::Duration};
+
+use adal_store::testing::cassandra::{self, Cassandra};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, TempDir, app_cart, bought, fresh_key,
+    process::{Process, Store, adal},
+    real_now,
+};
+
+/// A keyspace of its own on the tests' server, its tables made by the program.
+fn keyspace(server: &Cassandra, name: &str, dir: &Path) -> Store {
+    let points = server.contact_points().iter().map(|point| format!("{point:?}")).collect::<Vec<_>>().join(",");
+    let ring = dir.join("ring").to_str().unwrap().to_owned();
+    let store = Store(vec![])
+        .with("ADAL__STORE__KIND", "cql")
+        .with("ADAL__STORE__CQL__CONTACT_POINTS", &format!("[{points}]"))
+        .with("ADAL__STORE__CQL__KEYSPACE", name)
+        .with("ADAL__STORE__CQL__USERNAME", cassandra::USER)
+        .with("ADAL__STORE__CQL__PASSWORD", cassandra::PASSWORD)
+        .with("ADAL__STORE__CQL__REPLICATION", "{datacenter1=1}")
+        .with("ADAL__STORE__CQL__DEAD_AFTER_MS", "6000")
+        .with("ADAL__QR__FILE", &ring);
+    let said = done(&store.clone().with("ADAL__LOG__LEVEL", "warn"), &["migrate", "--json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert!(said["warnings"].as_array().unwrap().iter().any(|text| text.as_str().unwrap().contains("copy")), "{said}");
+    store
+}
+
+fn done(store: &Store, words: &[&str]) -> String {
+    let output = store.adal(words);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// What a shop does in a day, and all that the server says afterwards.
+fn a_day(process: &Process) -> Value {
+    let (admin, service) = (process.caller("admin", None), process.caller("service", None));
+    let promo = json!({"name": "ten", "codes": ["TEN"], "discount": {"type": "percent", "permyriad": 1000},
+                       "limits": {"total": 1}});
+    admin.put("/v1/promos/ten", &promo).ok(200);
+    for id in ["c1", "c2"] {
+        service.post(&format!("/v1/customers/{id}/card"), &json!({})).ok(201);
+        let points = json!({"points": 500, "reason": "a test"});
+        admin.post(&format!("/v1/customers/{id}/points/adjust"), &points).ok(200);
+    }
+    let mut cart = app_cart("c1", 100_000, 30);
+    cart["codes"] = json!(["TEN"]);
+    let hold = service.post("/v1/checkout/holds", &cart).ok(201).body["hold"]["hold_id"].clone();
+    cart["customer_id"] = json!("c2");
+    cart["points_to_burn"] = json!(0);
+    let refused = service.post("/v1/checkout/holds", &cart).status;
+    let capture = format!("/v1/checkout/holds/{}/capture", hold.as_str().unwrap());
+    service.post(&capture, &json!({"order_id": "o1"})).ok(200);
+    let events = json!(bought("c1", "o1", 87_000, &real_now()));
+    let results = service.send("POST", "/v1/orders/events", &[], Some(&events)).unwrap().ok(200).body;
+    assert!(results["results"].as_array().unwrap().iter().all(|one| one["outcome"] == "applied"), "{results}");
+    json!({"refused": refused, "said": said(&admin, &service)})
+}
+
+/// All that is the same whenever and wherever the day was.
+fn said(admin: &Client, service: &Client) -> Value {
+    let cards = ["c1", "c2"].map(|id| {
+        let mut card = service.get(&format!("/v1/customers/{id}/card")).ok(200).body;
+        card.as_object_mut().unwrap().remove("barcode");
+        card
+    });
+    let statement = service.get("/v1/customers/c1/points/statement?limit=50").ok(200).body["items"].clone();
+    let points: Vec<_> =
+        statement.as_array().unwrap().iter().map(|item| (item["points"].clone(), item["cause"].clone())).collect();
+    let usage = admin.get("/v1/promos/ten/usage").ok(200).body;
+    json!({"cards": cards, "points": points, "taken": usage["taken"], "discount": usage["discount_minor"]})
+}
+
+#[test]
+fn a_day_on_cassandra_is_a_day_on_sqlite_and_can_be_carried_there() {
+    let server = block_on(cassandra::shared());
+    let (here, there) = (TempDir::new(), TempDir::new());
+    let mut process = Process::start(here.path());
+    let on_sqlite = a_day(&process);
+    process.stop();
+
+    let store = keyspace(&server, "it_day", there.path());
+    assert!(
+        done(&store, &["migrate", "--json"]).contains("\"statements\": []"),
+        "a second time there is nothing to do"
+    );
+    let mut process = Process::start_on(there.path(), store.clone(), &[]);
+    assert_eq!(a_day(&process), on_sqlite);
+    let ready = Client::new(&process.url, None).get("/readyz").ok(200).body;
+    assert_eq!(ready["parts"]["ownership"], "ok", "{ready}");
+    process.stop();
+    // What it said is said by the next process, which takes the place of the one that went.
+    let mut process = Process::start_on(there.path(), store.clone(), &[]);
+    assert_eq!(said(&process.caller("admin", None), &process.caller("service", None)), on_sqlite["said"]);
+    let report: Value = serde_json::from_str(&done(&store, &["check", "--json"])).unwrap();
+    assert_eq!((&report["sound"], &report["derived_compared"]), (&json!(true), &json!(true)), "{report}");
+    process.stop();
+
+    // From the file to another keyspace, and back into a file.
+    let (file, back) = (here.path().join("all.adal"), here.path().join("back.db"));
+    let [file, database] = [&file, &here.path().join("adal.db")].map(|path| path.to_str().unwrap().to_owned());
+    let exported = adal(Path::new(&database), &["export", &file, "--json"]);
+    assert!(exported.status.success());
+    let other = keyspace(&server, "it_carried", there.path());
+    for _ in ["once", "and again, which changes nothing"] {
+        assert_eq!(done(&other, &["import", &file, "--json"]).into_bytes(), exported.stdout);
+    }
+    let copy = here.path().join("copy.adal");
+    done(&other, &["export", copy.to_str().unwrap()]);
+    let taken = adal(&back, &["import", copy.to_str().unwrap(), "--json"]);
+    assert_eq!(taken.stdout, exported.stdout);
+    let rebuilt: Value = serde_json::from_str(&done(&other, &["views", "rebuild", "--json"])).unwrap();
+    assert_eq!(rebuilt["different"], 0, "an import makes the views as the rules say: {rebuilt}");
+    assert!(rebuilt["views"].as_u64().unwrap() > 0, "{rebuilt}");
+    let mut process = Process::start_on(there.path(), other, &[]);
+    assert_eq!(said(&process.caller("admin", None), &process.caller("service", None)), on_sqlite["said"]);
+    process.stop();
+}
+
+/// Asks until it is answered with something else than 503; the answer.
+fn until_answered(client: &Client, path: &str, body: &Value, key: &str) -> crate::harness::Answer {
+    for _ in 0..600 {
+        if let Ok(answer) = client.send("POST", path, &[("Idempotency-Key", key)], Some(body))
+            && answer.status != 503
+        {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{path} was not answered within a minute");
+}
+
+#[test]
+fn a_database_that_is_away_is_503_and_back_without_a_restart() {
+    let mut server = block_on(cassandra::alone());
+    let dir = TempDir::new();
+    let store = keyspace(&server, "it_away", dir.path());
+    let mut process = Process::start_on(dir.path(), store, &[]);
+    let (admin, service) = (process.caller("admin", None), process.caller("service", None));
+    service.post("/v1/customers/c1/card", &json!({})).ok(201);
+    let adjust = "/v1/customers/c1/points/adjust";
+    let points = |points: i64| json!({"points": points, "reason": "a test"});
+    admin.post(adjust, &points(5)).ok(200);
+
+    server.kill();
+    let key = fresh_key();
+    let refused = admin.post_key(adjust, &points(7), &key);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+    let ready = Client::new(&process.url, None).get("/readyz");
+    assert_eq!((ready.status, &ready.body["ready"]), (503, &json!(false)), "{}", ready.body);
+    Client::new(&process.url, None).get("/healthz").ok(200);
+
+    server.restart().unwrap();
+    let answered = until_answered(&admin, adjust, &points(7), &key).ok(200);
+    assert_eq!(until_answered(&admin, adjust, &points(7), &key).ok(200).body, answered.body);
+    assert_eq!(service.get("/v1/customers/c1/card").ok(200).body["balance"], 12, "nothing lost, nothing twice");
+    Client::new(&process.url, None).get("/readyz").ok(200);
+    process.stop();
+}
+
+#[test]
+fn a_second_server_stands_by_takes_over_and_the_first_ends_when_it_comes_to() {
+    let server = block_on(cassandra::shared());
+    let (one, two) = (TempDir::new(), TempDir::new());
+    let store = keyspace(&server, "it_two", one.path());
+    let node = |name: &str| store.clone().with("ADAL__STORE__CQL__NODE", name);
+    let mut first = Process::start_on(one.path(), node("a"), &[]);
+    let (mut admin, mut service) = (first.caller("admin", None), first.caller("service", None));
+    service.post("/v1/customers/c1/card", &json!({})).ok(201);
+    let adjust = "/v1/customers/c1/points/adjust";
+    let points = |points: i64| json!({"points": points, "reason": "a test"});
+    let known = fresh_key();
+    let answered = admin.post_key(adjust, &points(5), &known).ok(200).body;
+
+    let mut second = Process::spawn(two.path(), node("b"), &[]);
+    assert!(Client::new(&second.url, None).raw("GET", "/healthz", &[], None).is_err(), "it stands by");
+    // Longer than its successor needs to take over.
+    first.pause();
+    second.wait_until_it_answers(two.path());
+    let at_first = (admin.clone(), service.clone());
+    for client in [&mut admin, &mut service] {
+        client.base.clone_from(&second.url);
+    }
+    let again = until_answered(&admin, adjust, &points(5), &known).ok(200);
+    assert!(again.replayed(), "what the first acknowledged, the second knows");
+    assert_eq!(again.body, answered);
+    let key = fresh_key();
+    until_answered(&admin, adjust, &points(7), &key).ok(200);
+
+    // It believes that it has the customer, and finds out.
+    first.resume();
+    let (admin_of_first, service_of_first) = at_first;
+    for _ in 0..3 {
+        let asked = admin_of_first.send("POST", adjust, &[("Idempotency-Key", &fresh_key())], Some(&points(1_000)));
+        assert!(asked.is_err() || asked.unwrap().status == 503, "nothing is acknowledged by who was replaced");
+        let read = service_of_first.raw("GET", "/v1/customers/c1/card", &[], None);
+        assert!(read.is_err() || read.unwrap().status == 503, "nor is anything shown");
+    }
+    assert_eq!(first.ended_within(30).code(), Some(75), "start me again");
+    assert_eq!(service.get("/v1/customers/c1/card").ok(200).body["balance"], 12);
+    assert!(done(&store, &["check"]).starts_with("sound: "));
+    second.stop();
+}
