@@ -219,7 +219,8 @@ fn begun(path: &Path) -> Result<(Writer, Option<EntityKey>), Failure> {
                 *left = left.saturating_sub(rows.len() as u64);
             }
             Frame::End(_) => return Err(Failure::Other(format!("{} is complete", path.display()))),
-            Frame::Job(_) | Frame::Codes { .. } | Frame::Counts { .. } | Frame::Keys { .. } => break,
+            // Read on, for whether the file is complete.
+            Frame::Job(_) | Frame::Codes { .. } | Frame::Counts { .. } | Frame::Keys { .. } => continue,
         }
         totals.add(&frame);
         match open.take_if(|(_, left)| *left == 0) {
