@@ -1,8 +1,7 @@
 # `make` lists what there is. ARGS="..." goes to the program behind a target.
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench replay replay-slice model openapi torture clean
-.PHONY: help setup build demo test check bench bench-peers replay replay-slice model openapi clean
+.PHONY: help setup build demo test check bench bench-peers replay replay-slice model openapi torture clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
