@@ -56,9 +56,9 @@ start_postgres "$data/postgres" "$postgres_port"
 ADAL_KEY="$(make_key "$binary" "$data/adal" service)"
 ADAL_ADMIN_KEY="$(make_key "$binary" "$data/adal" admin)"
 # By variable: what is on a command line can be read by everybody on the machine.
-export ADAL_KEY ADAL_ADMIN_KEY POSTGRES_URL
+export ADAL_KEY ADAL_ADMIN_KEY POSTGRES_URL POSTGRES_PID
 code=0
-ADAL_URL="$SERVER_URL" ADAL_VERSION="$("$binary" --version)" \
+ADAL_URL="$SERVER_URL" ADAL_PID="$SERVER_PID" ADAL_VERSION="$("$binary" --version)" \
     POSTGRES_VERSION="$("$(postgres_bin)/postgres" --version | sed 's/postgres (PostgreSQL)/PostgreSQL/')" \
     VENDURE_PORT="$vendure_port" PEERS_PACKAGES="$packages" NODE_ENV=production \
     VENDURE_DISABLE_TELEMETRY=true MEDUSA_DISABLE_TELEMETRY=true \

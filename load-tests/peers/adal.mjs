@@ -65,6 +65,7 @@ export function adal(base, { key, adminKey }) {
     load: () => put(offers.map(document)),
 
     async prepare({ size }) {
+      post.rest();
       const text = body(cart(size), codes);
       const answer = answerOf(parsed("quote", await post("/v1/checkout/quotes", authorization, text)));
       quotes.set(size, { text, total: `"total_minor":${answer.total},` });

@@ -13,7 +13,7 @@ export function poster(base, connections) {
       const options = {
         method: "POST",
         agent,
-        timeout: 60_000,
+        timeout: 300_000,
         headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body), ...headers },
       };
       const request = http.request(base + path, options, (answer) => {
@@ -24,7 +24,7 @@ export function poster(base, connections) {
           resolve({ status: answer.statusCode, headers: answer.headers, text: Buffer.concat(parts).toString() }),
         );
       });
-      request.on("timeout", () => request.destroy(new Error(`no answer from ${path} within a minute`)));
+      request.on("timeout", () => request.destroy(new Error(`no answer from ${path} within five minutes`)));
       request.on("error", reject);
       request.end(body);
     });

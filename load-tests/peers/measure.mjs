@@ -5,13 +5,13 @@
 const CALLS = 40;
 const LONGER = 15;
 
-/** Runs `act(client)` in a loop per client for so many seconds. What fails ends it all. */
-export async function measure(clients, seconds, act) {
+/** Runs `act(client)` in a loop per client for so many seconds, and `calls` times at least. What fails ends it all. */
+export async function measure({ clients, seconds, calls = CALLS }, act) {
   const took = [];
   const from = now();
   const goesOn = () => {
     const gone = now() - from;
-    return gone < seconds || (took.length < CALLS && gone < seconds * LONGER);
+    return gone < seconds || (took.length < calls && gone < seconds * LONGER);
   };
   await each(clients, async (client) => {
     while (goesOn()) took.push(await timed(() => act(client)));
@@ -36,12 +36,16 @@ export async function race(clients, count, act) {
   return { took, seconds: now() - from, answers };
 }
 
-/** Several measurements of one thing as one: p50 and p99 in milliseconds of all its calls, and the rate. */
+/**
+ * Several measurements of one thing as one: p50 and p99 in milliseconds of all its calls, the rate, and the seconds of
+ * processor `used` by a call where the parts say what they used.
+ */
 export function summary(parts) {
   const took = parts.flatMap((part) => part.took).sort((a, b) => a - b);
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
+  const used = parts.reduce((sum, part) => sum + part.used, 0);
   const at = (share) => took[Math.ceil(took.length * share) - 1];
-  return { calls: took.length, rate: took.length / seconds, p50: at(0.5), p99: at(0.99) };
+  return { calls: took.length, rate: took.length / seconds, p50: at(0.5), p99: at(0.99), used: used / took.length };
 }
 
 const now = () => performance.now() / 1e3;

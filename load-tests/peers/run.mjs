@@ -1,5 +1,5 @@
-// The run: every subject prices the same carts, one subject at a time, several rounds in turn; then the hot code. Prints
-// a table in Markdown. See README.md for what is compared; scripts/bench-peers.sh makes all of it ready and calls this.
+// The run: every subject prices the same carts, one subject at a time, several rounds in turn; then the hot code. Prints a
+// table in Markdown. See README.md for what is compared; scripts/bench-peers.sh makes all of it ready and calls this.
 //
 //     node run.mjs [--seconds 4] [--rounds 3] [--sizes 20,100] [--hot 1000]
 
@@ -8,8 +8,10 @@ import os from "node:os";
 import { parseArgs } from "node:util";
 
 import { adal } from "./adal.mjs";
-import { measure, race, summary } from "./measure.mjs";
-import { check, expected, offers } from "./scenario.mjs";
+import { measure, race } from "./measure.mjs";
+import { processor } from "./processor.mjs";
+import { machine, prices, uses } from "./report.mjs";
+import { check, expected } from "./scenario.mjs";
 import { shop } from "./shop.mjs";
 
 const { values } = parseArgs({
@@ -63,34 +65,58 @@ async function start(name) {
   });
   child.on("exit", (code) => code !== 0 && fail(1, `${name} ended with ${code}`));
   await up;
-  return (call, argument) =>
+  const ask = (call, argument) =>
     new Promise((resolve, reject) => {
       open.set(++next, { resolve, reject });
       child.send({ id: next, call, argument });
     });
+  return Object.assign(ask, { pid: child.pid });
 }
 
-const here = (subject) => async (clients, argument) => {
+const here = (subject) => async (how, argument) => {
   subject.rest();
-  return measure(clients, seconds, (client) => subject.price(argument, client));
+  return measure(how, (client) => subject.price(argument, client));
 };
-const inside = (ask) => (clients, argument) => ask("measure", { clients, seconds, call: "price", argument });
+const inside = (ask) => (how, argument) => ask("measure", { how, call: "price", argument });
 
 const vendure = await start("vendure");
 const medusa = await start("medusa");
 const server = adal(process.env.ADAL_URL, { key: process.env.ADAL_KEY, adminKey: process.env.ADAL_ADMIN_KEY });
-for (const load of [server.load(), vendure("load"), medusa("load")]) await load;
-const storefront = shop(`http://127.0.0.1:${process.env.VENDURE_PORT}`, await vendure("variants"), Math.max(...CLIENTS));
+await Promise.all([server.load(), vendure("load"), medusa("load")]);
+const clients = Math.max(...CLIENTS);
+const storefront = shop(`http://127.0.0.1:${process.env.VENDURE_PORT}`, await vendure("variants"), clients);
 
+const own = (pid) => () => processor(Number(pid));
 const subjects = [
-  { name: "Adal: quote over HTTP", prepare: server.prepare, measure: here(server) },
-  { name: "Vendure: calculation in process", prepare: (of) => vendure("prepare", of), measure: inside(vendure) },
-  { name: "Vendure: `adjustOrderLine` over HTTP", prepare: storefront.prepare, measure: here(storefront) },
-  { name: "Medusa: `computeActions` in process", prepare: (of) => medusa("prepare", of), measure: inside(medusa) },
+  {
+    name: "Adal: quote over HTTP",
+    prepare: server.prepare,
+    measure: here(server),
+    processor: own(process.env.ADAL_PID),
+  },
+  {
+    name: "Vendure: calculation in process",
+    prepare: (of) => vendure("prepare", of),
+    measure: inside(vendure),
+    processor: own(vendure.pid),
+  },
+  {
+    name: "Vendure: `adjustOrderLine` over HTTP",
+    prepare: storefront.prepare,
+    measure: here(storefront),
+    processor: own(vendure.pid),
+  },
+  {
+    name: "Medusa: `computeActions` in process",
+    prepare: (of) => medusa("prepare", of),
+    measure: inside(medusa),
+    // A query is answered by a process of its own, below PostgreSQL's.
+    processor: () => processor(medusa.pid) + processor(Number(process.env.POSTGRES_PID), true),
+  },
 ];
 
 for (const size of sizes) {
-  for (const { name, prepare } of subjects) check(name, size, await prepare({ size, clients: Math.max(...CLIENTS) }));
+  for (const { name, prepare } of subjects) check(name, size, await prepare({ size, clients }));
   const { subtotal, discount } = expected(size);
   say(`${size} lines: all give ${discount} of ${subtotal}, by every offer the same`);
 }
@@ -101,9 +127,12 @@ for (let round = 0; round <= rounds; round++) {
   for (const size of sizes) {
     for (const subject of subjects) {
       for (const clients of CLIENTS) {
-        const result = await subject.measure(clients, { size });
         // The first round warms them all up.
+        const how = round === 0 ? { clients, seconds: 1, calls: 1 } : { clients, seconds };
+        const before = subject.processor();
+        const result = await subject.measure(how, { size });
         if (round === 0) continue;
+        result.used = subject.processor() - before;
         const key = `${size} ${clients} ${subject.name}`;
         results.set(key, [...(results.get(key) ?? []), result]);
       }
@@ -113,34 +142,7 @@ for (let round = 0; round <= rounds; round++) {
   say(`round ${round} of ${rounds} done, load ${load.at(-1).toFixed(1)}`);
 }
 
-server.rest();
-const hotResults = [];
-const lots = { code: "HOTFORALL", limit: 1_000_000 };
-const few = { code: "HOTFORSOME", limit: Math.ceil(hot / 2) };
-hotResults.push(
-  await hotCode(
-    "Adal: hold of a cart over HTTP",
-    server.limit,
-    (code) => race(HOT_CLIENTS, hot, () => server.use({ code })),
-    null,
-  ),
-  await hotCode(
-    "Medusa: `registerUsage` in process",
-    (of) => medusa("limit", of),
-    (code) => medusa("race", { clients: HOT_CLIENTS, count: hot, call: "use", argument: { code } }),
-    (code) => medusa("used", { code }),
-  ),
-);
-load.push(os.loadavg()[0]);
-
-async function hotCode(name, limit, run, used) {
-  await limit(lots);
-  await limit(few);
-  const all = await run(lots.code);
-  const some = await run(few.code);
-  return { name, all, some, used: used && (await used(few.code)) };
-}
-
+// Printed before the hot code, which may take long: what is measured is not lost with it.
 const versions = [
   process.env.ADAL_VERSION,
   ...(await vendure("about")),
@@ -148,41 +150,39 @@ const versions = [
   process.env.POSTGRES_VERSION,
   `Node ${process.version}`,
 ];
-console.log(`
-${versions.join("; ")}.
-${os.cpus().length} cores (${os.cpus()[0].model.trim()}), ${Math.round(os.totalmem() / 2 ** 30)} GB; load average ${load.map((one) => one.toFixed(1)).join(", ")}.
-${offers.length} offers, ${offers.filter((offer) => offer.code).length} of them with a code; 10 apply. ${rounds} rounds of ${seconds} s or more.
+console.log(machine({ versions, load, rounds, seconds }));
+console.log(prices({ sizes, counts: CLIENTS, names: subjects.map((subject) => subject.name), results }));
 
-| lines | subject | p50, 1 client | p99 | per second (calls) | p50, 8 clients | p99 | per second (calls) |
-|---|---|---|---|---|---|---|---|`);
-for (const size of sizes) {
-  for (const { name } of subjects) {
-    const cells = CLIENTS.flatMap((clients) => {
-      const result = summary(results.get(`${size} ${clients} ${name}`));
-      return [ms(result.p50), ms(result.p99), `${rate(result.rate)} (${result.calls.toLocaleString("en")})`];
-    });
-    console.log(`| ${[size, name, ...cells].join(" | ")} |`);
-  }
+server.rest();
+const limits = { all: 1_000_000, some: Math.ceil(hot / 2) };
+const hotResults = [
+  await hotCode(
+    "Adal: hold of a cart over HTTP",
+    server.limit,
+    (code) => race(HOT_CLIENTS, hot, () => server.use({ code })),
+  ),
+  await hotCode(
+    "Medusa: `registerUsage` in process",
+    (of) => medusa("limit", of),
+    (code) => medusa("race", { clients: HOT_CLIENTS, count: hot, call: "use", argument: { code } }),
+    (code) => medusa("used", { code }),
+  ),
+];
+say(`hot code done, load ${os.loadavg()[0].toFixed(1)}`);
+const exact = hotResults[0].some.answers.granted === limits.some;
+
+/** First with a limit that is never reached, for the rate; then with half of what is asked for, for the count. */
+async function hotCode(name, limit, run, used) {
+  await limit({ code: "HOTFORALL", limit: limits.all });
+  await limit({ code: "HOTFORSOME", limit: limits.some });
+  const all = await run("HOTFORALL");
+  const some = await run("HOTFORSOME");
+  return { name, all, some, used: await used?.("HOTFORSOME") };
 }
-console.log(`
-| one code, ${HOT_CLIENTS} clients | uses per second | p50 | p99 | ${hot} tries at a limit of ${few.limit} |
-|---|---|---|---|---|`);
-for (const { name, all, some, used } of hotResults) {
-  const { rate: perSecond, p50, p99 } = summary([all]);
-  // Only where all were granted is the rate one of uses.
-  const uses = all.answers.granted === hot ? rate(perSecond) : JSON.stringify(all.answers);
-  const end = `${JSON.stringify(some.answers)}${used === null ? "" : `, counted ${used}`}`;
-  console.log(`| ${[name, uses, ms(p50), ms(p99), end].join(" | ")} |`);
-}
+
+console.log(uses({ clients: HOT_CLIENTS, hot, limit: limits.some, hotResults }));
+if (!exact) fail(1, `Adal did not grant ${limits.some} uses: ${JSON.stringify(hotResults[0].some.answers)}`);
 for (const child of children) child.send({ call: "stop" });
-
-function ms(value) {
-  return `${value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3)} ms`;
-}
-
-function rate(value) {
-  return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
-}
 
 function say(text) {
   console.error(`bench-peers: ${text}`);

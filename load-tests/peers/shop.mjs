@@ -10,7 +10,8 @@ const ORDER = `... on Order { id subTotal total discounts { description amount }
 const ADD = `mutation Add($inputs: [AddItemInput!]!) { added: addItemsToOrder(inputs: $inputs) {
   order { id } errorResults { ... on ErrorResult { errorCode message } } } }`;
 const CODE = `mutation Code($code: String!) { order: applyCouponCode(couponCode: $code) { ${ORDER} } }`;
-const ADJUST = `mutation Adjust($id: ID!, $quantity: Int!) { order: adjustOrderLine(orderLineId: $id, quantity: $quantity) { ${ORDER} } }`;
+const ADJUST = `mutation Adjust($id: ID!, $quantity: Int!) {
+  order: adjustOrderLine(orderLineId: $id, quantity: $quantity) { ${ORDER} } }`;
 
 const answerOf = (order) => {
   const given = {};
@@ -44,6 +45,7 @@ export function shop(base, variants, clients) {
     rest: post.rest,
 
     async prepare({ size }) {
+      post.rest();
       carts.set(size, []);
       for (let client = 0; client < clients; client++) carts.get(size).push(await fill(size));
       return answerOf(carts.get(size)[0].order);

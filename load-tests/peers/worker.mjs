@@ -12,7 +12,7 @@ import { measure, race } from "./measure.mjs";
 export async function serve(peer) {
   const asked = {
     ...peer,
-    measure: ({ clients, seconds, call, argument }) => measure(clients, seconds, (client) => peer[call](argument, client)),
+    measure: ({ how, call, argument }) => measure(how, (client) => peer[call](argument, client)),
     race: ({ clients, count, call, argument }) => race(clients, count, () => peer[call](argument)),
   };
   const stop = async () => {
