@@ -57,9 +57,12 @@ pub fn misses(count: usize) -> Vec<(String, Value)> {
     (0..count).map(|i| named(format!("far{i}"), document(i))).collect()
 }
 
+/// Offers of one kind: ids and documents.
+type Documents = Vec<(String, Value)>;
+
 /// The catalogue of a quote: 50 campaigns and 100 promos, of which 5 and 5 apply to a cart of 20 lines with the codes
 /// [`TYPED`]. Of the other campaigns a third miss the cart, a third ask for more than it costs, a third are for others.
-pub fn catalogue() -> (Vec<(String, Value)>, Vec<(String, Value)>) {
+pub fn catalogue() -> (Documents, Documents) {
     let of_category = |i: usize| {
         json!({"discount": {"type": "percent", "permyriad": 100 + i}, "target": "lines",
             "selector": {"include": [{"categories": [format!("c{}", i % 10)]}]}})

@@ -16,11 +16,14 @@ use super::kinds::{Visit, of_kind};
 /// How often an entity is looked at before what differs is told.
 const LOOKS: usize = 3;
 
+/// A filter and a value.
+type Written = (String, Vec<u8>);
+
 /// What an entity's rows say of its views.
 #[derive(Default)]
 struct Expected {
     /// The last write to each key; `None`: removed.
-    last: BTreeMap<(View, String), Option<(String, Vec<u8>)>>,
+    last: BTreeMap<(View, String), Option<Written>>,
     seq: u64,
 }
 
@@ -90,7 +93,7 @@ impl Compare {
     }
 }
 
-fn difference(key: &EntityKey, there: Option<&ViewRow>, expected: Option<&(String, Vec<u8>)>) -> Option<&'static str> {
+fn difference(key: &EntityKey, there: Option<&ViewRow>, expected: Option<&Written>) -> Option<&'static str> {
     match (there.filter(|there| there.entity == *key), expected) {
         (None, None) => None,
         (None, Some(_)) => Some("is missing"),
