@@ -6,8 +6,8 @@
 //! no limit and no budget is exceeded, by promos' counts and by customers', and a live hold has its reservations. In the
 //! end nothing is held, and uses, money and points are exactly what the clients were told.
 //!
-//! Errors that were planted, and are found:
-//! (to come)
+//! Errors that were planted, and are found: a reservation that is not counted as held, a capture that takes whatever its
+//! token says, a refusal that releases without its row.
 
 mod audit;
 mod catalogue;
