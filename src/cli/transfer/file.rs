@@ -4,8 +4,8 @@
 //! "adal-export\n"  { length u32, crc32 u32, MessagePack map }*        numbers in little-endian order
 //! ```
 //!
-//! A frame holds a bounded piece (so many rows, so many codes), so neither side ever holds more than one entity's piece
-//! in memory. A file without its last frame is one whose export was cut off: it can be gone on with, and not be
+//! A frame holds a bounded piece (so many rows, so many codes). An export holds one piece in memory; an import all rows of
+//! the entities that it writes at the same time. A file without its last frame is one whose export was cut off: it can be gone on with, and not be
 //! imported.
 
 use std::{
