@@ -16,6 +16,7 @@ mod process;
 mod random;
 mod raw;
 mod raw_cql;
+mod raw_take_over;
 mod report;
 mod rows;
 mod sales;

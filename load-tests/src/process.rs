@@ -169,6 +169,8 @@ pub struct Adal {
     pub process: Process,
     /// The database.
     pub database: PathBuf,
+    /// What it says.
+    pub log: PathBuf,
     /// A key of the role `service`.
     pub service: String,
     /// A key of the role `pos` for the shop `s1`.
@@ -184,23 +186,9 @@ impl Adal {
     /// daily limits, and customers stay resident. `settings`: further variables.
     pub fn start(binary: &Path, folder: &Path, settings: &[(&str, &str)]) -> Done<Self> {
         std::fs::create_dir_all(folder)?;
-        let (database, (address, metrics)) = (folder.join("adal.db"), free_ports()?);
-        let variables = [
-            ("ADAL__STORE__SQLITE__PATH", database.display().to_string()),
-            ("ADAL__SERVER__LISTEN", address.to_string()),
-            ("ADAL__METRICS__LISTEN", metrics.to_string()),
-            ("ADAL__LIMITS__ENABLED", "false".to_owned()),
-            ("ADAL__ACTORS__IDLE_AFTER_S", "86400".to_owned()),
-            ("ADAL__ACTORS__MAX_LIVE", "2000000".to_owned()),
-            ("ADAL__ACTORS__MAX_LIVE_BYTES", "17179869184".to_owned()),
-        ];
-        let run = |arguments: &[&str]| {
-            let mut command = Command::new(binary);
-            command.args(arguments).envs(variables.clone()).envs(settings.iter().copied()).stdin(Stdio::null());
-            command
-        };
+        let launch = Launch::new(binary, folder, settings)?;
         let key = |role: &str| {
-            let made = run(&["keys", "create", "--role", role, "--shop", "s1"]).output()?;
+            let made = launch.command(&["keys", "create", "--role", role, "--shop", "s1"]).output()?;
             if made.status.success() {
                 Ok(String::from_utf8(made.stdout)?.trim().to_owned())
             } else {
@@ -209,13 +197,17 @@ impl Adal {
         };
         // Before the start: then the server knows them from its first request on.
         let keys: Done<Vec<String>> = ["service", "pos", "admin"].into_iter().map(key).collect();
-        let [service, pos, admin] = <[String; 3]>::try_from(keys?).map_err(|_| "not three keys")?;
-        let log = File::create(folder.join("server.log"))?;
-        let mut serve = run(&["serve"]);
-        serve.stdout(log.try_clone()?).stderr(log);
-        let mut process = Process::spawn(serve, address)?;
-        process.wait_until("/readyz", &folder.join("server.log"))?;
-        Ok(Self { process, database, service, pos, admin, calls: Cell::new(0), metrics })
+        let keys = <[String; 3]>::try_from(keys?).map_err(|_| "not three keys")?;
+        let mut adal = launch.serve(keys)?;
+        adal.process.wait_until("/readyz", &adal.log)?;
+        Ok(adal)
+    }
+
+    /// Starts another process on the same store, with the same keys, and does not wait for it.
+    pub fn successor(&self, binary: &Path, folder: &Path, settings: &[(&str, &str)]) -> Done<Self> {
+        std::fs::create_dir_all(folder)?;
+        let keys = [&self.service, &self.pos, &self.admin].map(String::clone);
+        Launch::new(binary, folder, settings)?.serve(keys)
     }
 
     /// One request with a JSON body by itself, and its answer: for setting up.
@@ -240,17 +232,79 @@ impl Adal {
         Ok(self.metrics()?.iter().filter(|(known, _)| known == name).map(|(_, value)| value).sum())
     }
 
+    /// A metric by the value of one of its labels.
+    pub fn metric_by(&self, name: &str, label: &str) -> Done<BTreeMap<String, f64>> {
+        let mut found = BTreeMap::new();
+        for (series, value) in self.series()? {
+            let labels = series.strip_prefix(name).and_then(|rest| rest.strip_prefix('{'));
+            let is = labels.and_then(|labels| labels.split_once(&format!("{label}=\"")));
+            if let Some((is, _)) = is.and_then(|(_, rest)| rest.split_once('"')) {
+                *found.entry(is.to_owned()).or_default() += value;
+            }
+        }
+        Ok(found)
+    }
+
     /// All metrics, without their labels.
     pub fn metrics(&self) -> Done<Vec<(String, f64)>> {
+        let bare = |series: String| series.split('{').next().unwrap_or_default().to_owned();
+        Ok(self.series()?.into_iter().map(|(series, value)| (bare(series), value)).collect())
+    }
+
+    /// All metrics, each with its labels.
+    fn series(&self) -> Done<Vec<(String, f64)>> {
         let mut request = Vec::new();
         http::write(&mut request, "GET", "/metrics", "-", "", "");
         let text = String::from_utf8(http::once(self.metrics, request)?)?;
         let lines = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-            let (name, value) = line.rsplit_once(' ')?;
-            let name = name.split('{').next()?;
-            Some((name.to_owned(), value.parse().ok()?))
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
         });
         Ok(lines.collect())
+    }
+}
+
+/// How a server is started.
+struct Launch {
+    binary: PathBuf,
+    variables: Vec<(String, String)>,
+    database: PathBuf,
+    log: PathBuf,
+    address: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Launch {
+    fn new(binary: &Path, folder: &Path, settings: &[(&str, &str)]) -> Done<Self> {
+        let (database, (address, metrics)) = (folder.join("adal.db"), free_ports()?);
+        let ours = [
+            ("ADAL__STORE__SQLITE__PATH", database.display().to_string()),
+            ("ADAL__SERVER__LISTEN", address.to_string()),
+            ("ADAL__METRICS__LISTEN", metrics.to_string()),
+            ("ADAL__LIMITS__ENABLED", "false".to_owned()),
+            ("ADAL__ACTORS__IDLE_AFTER_S", "86400".to_owned()),
+            ("ADAL__ACTORS__MAX_LIVE", "2000000".to_owned()),
+            ("ADAL__ACTORS__MAX_LIVE_BYTES", "17179869184".to_owned()),
+        ];
+        let given = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = ours.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(given).collect();
+        let log = folder.join("server.log");
+        Ok(Self { binary: binary.to_owned(), variables, database, log, address, metrics })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).envs(self.variables.iter().cloned()).stdin(Stdio::null());
+        command
+    }
+
+    fn serve(self, [service, pos, admin]: [String; 3]) -> Done<Adal> {
+        let log = File::create(&self.log)?;
+        let mut serve = self.command(&["serve"]);
+        serve.stdout(log.try_clone()?).stderr(log);
+        let process = Process::spawn(serve, self.address)?;
+        let (database, log, metrics) = (self.database, self.log, self.metrics);
+        Ok(Adal { process, database, log, service, pos, admin, calls: Cell::new(0), metrics })
     }
 }
 

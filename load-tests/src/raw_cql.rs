@@ -6,6 +6,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use scylla::{
     client::{execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder},
     statement::{Consistency, SerialConsistency, prepared::PreparedStatement},
@@ -30,15 +31,31 @@ pub enum How {
     Verified,
 }
 
+/// A row of `journal` without its key: seq, epoch, the parent's epoch, time, format, body, bucket, wake, what follows.
+pub type JournalRow = (i64, i64, i64, i64, i32, Vec<u8>, i32, Option<i64>, Option<Vec<u8>>);
+
+/// The statement by which the store reads an entity's latest snapshot.
+pub fn snapshot_of(keyspace: &str) -> String {
+    format!("SELECT seq, epoch, format, body FROM {keyspace}.snapshot WHERE kind = ? AND id = ? LIMIT 1")
+}
+
+/// The statement by which the store reads an entity's newest rows.
+pub fn newest_rows_of(keyspace: &str) -> String {
+    format!(
+        "SELECT seq, epoch, parent_epoch, at, format, body, bucket, wake, derived FROM {keyspace}.journal \
+         WHERE kind = ? AND id = ? ORDER BY seq DESC, epoch DESC LIMIT 32"
+    )
+}
+
 /// The driver and its statements.
 pub struct Raw {
-    session: Arc<Session>,
+    /// Connected, with the settings of the store.
+    pub session: Arc<Session>,
+    /// On which all of it runs: one thread, the caller's.
+    pub runtime: Runtime,
     insert: PreparedStatement,
     conditional: PreparedStatement,
     version: PreparedStatement,
-    snapshot: PreparedStatement,
-    rows: PreparedStatement,
-    runtime: Runtime,
 }
 
 impl std::fmt::Debug for Raw {
@@ -48,8 +65,8 @@ impl std::fmt::Debug for Raw {
 }
 
 impl Raw {
-    /// Connects, and makes the tables of its own beside the store in `keyspace`.
-    pub fn open(contact_points: &[String], keyspace: &str) -> Done<Self> {
+    /// Connects, and makes the tables of its own in a keyspace of its own.
+    pub fn open(contact_points: &[String]) -> Done<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (session, prepared) = runtime.block_on(async {
             let profile = ExecutionProfile::builder()
@@ -81,19 +98,14 @@ impl Raw {
                  VALUES ('customer', ?, ?, 1, 1, ?, 1, ?, 1)",
                 "UPDATE raw.fenced SET head = ?, body = ? WHERE kind = 'customer' AND id = ? AND seq = ? IF head = ?",
                 "SELECT version FROM raw.cluster WHERE name = 'adal'",
-                &format!("SELECT seq, epoch, format, body FROM {keyspace}.snapshot WHERE kind = 'customer' AND id = ? LIMIT 2"),
-                &format!(
-                    "SELECT seq, epoch, parent_epoch, at, format, body, bucket, wake, derived FROM {keyspace}.journal \
-                     WHERE kind = 'customer' AND id = ? AND (seq, epoch) > (0, 0) LIMIT 500"
-                ),
             ] {
                 prepared.push(session.prepare(text).await?);
             }
             Done::Ok((session, prepared))
         })?;
-        let [insert, conditional, version, snapshot, rows] =
-            <[PreparedStatement; 5]>::try_from(prepared).map_err(|_| "five statements")?;
-        Ok(Self { session: Arc::new(session), insert, conditional, version, snapshot, rows, runtime })
+        let [insert, conditional, version] =
+            <[PreparedStatement; 3]>::try_from(prepared).map_err(|_| "three statements")?;
+        Ok(Self { session: Arc::new(session), insert, conditional, version, runtime })
     }
 
     /// Rows of `bytes` of random ones of `customers`, `clients` at a time, for `lasting`. Each client has customers of its
@@ -138,24 +150,25 @@ impl Raw {
         Ok(Measured { count: latency.len(), seconds, latency })
     }
 
-    /// What opening reads of each of these customers, and nothing more: snapshot and rows, asked at once, one customer after
-    /// the other.
-    pub fn read(&self, ids: &[String]) -> Done<Measured> {
-        type Row = (i64, i64, i64, i64, i32, Vec<u8>, i32, Option<i64>, Option<Vec<u8>>);
+    /// What opening reads of each of these customers, by the store's own two statements, and nothing more: snapshot and
+    /// newest rows, asked at once, one customer after the other.
+    pub fn read(&self, keyspace: &str, ids: &[String]) -> Done<Measured> {
         let mut latency = histogram()?;
-        let watch = Stopwatch::start();
-        self.runtime.block_on(async {
+        let seconds = self.runtime.block_on(async {
+            let snapshot = self.session.prepare(snapshot_of(keyspace)).await?;
+            let rows = self.session.prepare(newest_rows_of(keyspace)).await?;
+            let watch = Stopwatch::start();
             for id in ids {
                 let asked = Stopwatch::start();
                 let (snapshot, rows) = tokio::join!(
-                    self.session.execute_unpaged(&self.snapshot, (id,)),
-                    self.session.execute_unpaged(&self.rows, (id,))
+                    self.session.execute_unpaged(&snapshot, ("customer", id)),
+                    self.session.execute_unpaged(&rows, ("customer", id))
                 );
                 let mut bytes = 0;
                 for row in snapshot?.into_rows_result()?.rows::<(i64, i64, i32, Vec<u8>)>()? {
                     bytes += row?.3.len();
                 }
-                for row in rows?.into_rows_result()?.rows::<Row>()? {
+                for row in rows?.into_rows_result()?.rows::<JournalRow>()? {
                     bytes += row?.5.len();
                 }
                 if bytes == 0 {
@@ -163,24 +176,42 @@ impl Raw {
                 }
                 latency.saturating_record(u64::try_from(asked.elapsed().as_nanos())?);
             }
-            Done::Ok(())
+            Done::Ok(watch.seconds())
         })?;
-        Ok(Measured { count: latency.len(), seconds: watch.seconds(), latency })
+        Ok(Measured { count: latency.len(), seconds, latency })
     }
 
-    /// Mean bytes of a journal row of customers in `keyspace`: body and what follows from it, over some thousands of them.
+    /// Mean bytes of a journal row in `keyspace`: body and what follows from it, over some thousands of rows.
     pub fn mean_row(&self, keyspace: &str) -> Done<usize> {
+        let (rows, bytes) = self.sizes(&format!("SELECT body, derived FROM {keyspace}.journal LIMIT 4000"))?;
+        Ok(usize::try_from(bytes.checked_div(rows).ok_or("the journal is empty")?)?)
+    }
+
+    /// How many rows a `SELECT` of two blobs finds, and the bytes in them.
+    pub fn sizes(&self, select: &str) -> Done<(u64, u64)> {
         self.runtime.block_on(async {
-            let text = format!("SELECT body, derived FROM {keyspace}.journal LIMIT 4000");
-            let rows = self.session.query_unpaged(text, ()).await?.into_rows_result()?;
-            let (mut bytes, mut count) = (0, 0);
-            for row in rows.rows::<(Vec<u8>, Option<Vec<u8>>)>()? {
-                let (body, derived) = row?;
-                bytes += body.len() + derived.map_or(0, |derived| derived.len());
-                count += 1;
+            let all = self.session.query_iter(select, ()).await?;
+            let mut all = all.rows_stream::<(Option<Vec<u8>>, Option<Vec<u8>>)>()?;
+            let (mut rows, mut bytes) = (0, 0);
+            while let Some((one, other)) = all.try_next().await? {
+                rows += 1;
+                bytes += [one, other].iter().flatten().map(|blob| blob.len() as u64).sum::<u64>();
             }
-            bytes.checked_div(count).ok_or_else(|| "the journal is empty".into())
+            Ok((rows, bytes))
         })
+    }
+
+    /// How many rows a `SELECT count(*)` finds.
+    pub fn count(&self, select: &str) -> Done<u64> {
+        self.runtime.block_on(async {
+            let found = self.session.query_unpaged(select, ()).await?.into_rows_result()?;
+            Ok(u64::try_from(found.single_row::<(i64,)>()?.0)?)
+        })
+    }
+
+    /// Does a statement without values.
+    pub fn execute(&self, text: &str) -> Done {
+        self.runtime.block_on(async { Ok(self.session.query_unpaged(text, ()).await.map(drop)?) })
     }
 }
 

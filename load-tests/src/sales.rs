@@ -116,7 +116,7 @@ impl<I: Iterator<Item = (String, String)>> Script for Sale<I> {
 }
 
 /// The id of the hold in a quote.
-fn hold_id(body: &[u8]) -> Option<String> {
+pub fn hold_id(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once(r#""hold_id":""#)?;
     rest.split_once('"').map(|(id, _)| id.to_owned())

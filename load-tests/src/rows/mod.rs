@@ -14,6 +14,7 @@ mod quote;
 mod refusal;
 mod replay;
 mod scan;
+mod take_over;
 
 use clap::ValueEnum;
 
@@ -48,7 +49,7 @@ pub enum Name {
     Memory,
     /// That a command's cost does not grow with customers or history.
     Level,
-    /// Earns and cold customers on Cassandra, against the driver alone.
+    /// Earns, cold customers and a take-over on Cassandra, against the driver alone.
     Cql,
 }
 
