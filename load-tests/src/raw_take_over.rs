@@ -35,6 +35,9 @@ const SLICES: i32 = 64;
 const TOGETHER: usize = 64;
 const TAKEN_BYTES: usize = 100;
 
+/// An effect: slice, bucket, source, seq, index, command.
+type Owed = (i32, i32, String, String, i64, i32, Vec<u8>);
+
 /// What was done.
 #[derive(Debug, Clone, Copy)]
 pub struct Taken {
@@ -178,8 +181,8 @@ impl<'a> TakeOver<'a> {
     /// What is owed, to one target.
     async fn deliver(&self) -> Done {
         let slices = stream::iter(0..SLICES).map(|slice| self.owed_of(slice));
-        let owed: Vec<Vec<_>> = slices.buffer_unordered(SHARDS_AT_ONCE).try_collect().await?;
-        let owed: Vec<_> = owed.concat();
+        let owed: Vec<Vec<Owed>> = slices.buffer_unordered(SHARDS_AT_ONCE).try_collect().await?;
+        let owed = owed.concat();
         self.owed.set(self.owed.get() + owed.len() as u64);
         let [.., put_row, _, _, _, put_outbox, delete] = &self.statements;
         for (number, together) in owed.chunks(TOGETHER).enumerate() {
@@ -197,7 +200,7 @@ impl<'a> TakeOver<'a> {
         Ok(())
     }
 
-    async fn owed_of(&self, slice: i32) -> Done<Vec<(i32, i32, String, String, i64, i32, Vec<u8>)>> {
+    async fn owed_of(&self, slice: i32) -> Done<Vec<Owed>> {
         let [.., buckets, outbox, _, _] = &self.statements;
         let mut owed = Vec::new();
         self.count();
