@@ -1,7 +1,7 @@
 # `make` lists what there is. ARGS="..." goes to the program behind a target.
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench bench-peers replay replay-slice model openapi torture clean
+.PHONY: help setup build demo test check bench bench-peers replay replay-slice model cases openapi torture clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ replay-slice: ## The same for 20 households (part of `make test`)
 model: ## The whole searches: a hold over several promos, owners of an entity (minutes); `make test` does a part of them
 	@cargo test --locked --release -p adal-domain --test model -- --include-ignored
 	@cargo test --locked --release -p adal-store --test model -- --include-ignored
+
+cases: ## The properties of offers on 100,000 made-up carts each, against a second engine (minutes; PROPTEST_CASES=n for others)
+	@PROPTEST_CASES=$${PROPTEST_CASES:-100000} cargo test --locked --release -p adal-domain --test offers
 
 torture: ## kill -9, full disks, damaged files, clocks that leap: counts what is lost (ARGS="--count 20 --only kill")
 	@scripts/torture.sh $(ARGS)

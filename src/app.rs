@@ -47,6 +47,7 @@ use crate::{
         owners::{self, Owners},
         watch::Watch,
     },
+    promo_gauges,
     ring::{self, RingError},
     store::{self, OpenStore, StoreOpenError},
 };
@@ -299,7 +300,9 @@ impl App {
         });
         let banners = tokio::spawn(Arc::clone(&self.banners).run(Arc::downgrade(self)));
         let codes = tokio::spawn(Arc::clone(&self.code_maker).run(Arc::downgrade(self)));
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend([credentials, limits, orders, codes, banners]);
+        let gauges = tokio::spawn(promo_gauges::run(Arc::downgrade(self)));
+        let all = [credentials, limits, orders, codes, banners, gauges];
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
     }
 
     /// The time.

@@ -90,6 +90,7 @@ impl BannerCounter {
         let mut waiting = self.waiting();
         let is_new = !waiting.contains_key(&(banner.clone(), day));
         if is_new && waiting.len() >= MAX_WAITING {
+            metrics::counter!("adal_banner_events_dropped_total", "type" => seen.as_str()).increment(1);
             return false;
         }
         add(waiting.entry((banner.clone(), day)).or_default(), seen.counts());
@@ -133,10 +134,19 @@ impl BannerCounter {
     /// Flushes every two seconds, until the application is gone.
     pub(crate) async fn run(self: Arc<Self>, app: Weak<App>) {
         metrics::describe_counter!("adal_banner_events_total", "Banners served, seen and clicked");
+        metrics::describe_counter!(
+            "adal_banner_events_dropped_total",
+            "Those not counted: too much waits for the store"
+        );
+        metrics::describe_counter!(
+            "adal_banner_flush_failures_total",
+            "Times that counts could not be added: they wait"
+        );
         loop {
             tokio::time::sleep(EVERY).await;
             let Some(app) = app.upgrade() else { return };
             if let Err(error) = self.flush(&*app.store).await {
+                metrics::counter!("adal_banner_flush_failures_total").increment(1);
                 tracing::warn!(%error, "counts of banners wait for the store");
             }
         }

@@ -36,6 +36,10 @@ impl CodeMaker {
     /// Works until the application is gone.
     pub(crate) async fn run(self: Arc<Self>, app: Weak<App>) {
         metrics::describe_counter!("adal_unique_codes_total", "Unique codes made");
+        metrics::describe_counter!(
+            "adal_code_batch_failures_total",
+            "Batches of unique codes not made: they are tried again"
+        );
         metrics::describe_gauge!("adal_code_jobs", "Jobs that make unique codes, open ones, at most 100");
         loop {
             let worked = match app.upgrade() {
@@ -45,6 +49,7 @@ impl CodeMaker {
             match worked {
                 Ok(()) => self.0.notified().await,
                 Err(error) => {
+                    metrics::counter!("adal_code_batch_failures_total").increment(1);
                     tracing::warn!(%error, "unique codes wait for the store");
                     tokio::time::sleep(AFTER_ERROR).await;
                 }
@@ -96,4 +101,19 @@ pub(crate) async fn batch(
     // In the order in which they are kept: neighbours are written together.
     batch.sort_unstable();
     store.add(&job.id, batch).await
+}
+
+/// The first of an offer's shared codes that is a unique one already, as a person is told of it; `None`: none is.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn unique_among(store: &dyn Codes, shared: &[String]) -> Result<Option<String>, StoreError> {
+    for (i, typed) in shared.iter().enumerate() {
+        // Unique codes are long: most shared ones need no question.
+        let Some(code) = NormalCode::new(typed).filter(|code| code.as_str().len() >= codes::SIGNS) else { continue };
+        if let Some(owner) = store.offer_of(&code).await? {
+            return Ok(Some(format!("codes[{i}]: {typed:?} is a unique code of promo {owner}")));
+        }
+    }
+    Ok(None)
 }

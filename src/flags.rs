@@ -24,6 +24,7 @@ impl Flags for ConfiguredFlags {
             Flag::LoyaltyBurn => self.0.loyalty.burn,
             Flag::MarketingPromos => self.0.marketing.promos,
             Flag::MarketingCampaigns => self.0.marketing.campaigns,
+            Flag::MarketingBanners => self.0.marketing.banners,
             Flag::TrustLimits => self.0.trust.limits,
         };
         match share {

@@ -17,6 +17,7 @@ pub mod folder;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+mod promo_gauges;
 pub mod ring;
 pub mod store;
 pub mod usage;

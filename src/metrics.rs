@@ -15,6 +15,8 @@ use actix_web::{App, HttpResponse, HttpServer, dev::ServerHandle, http::Method, 
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::{checkout, promo_gauges};
+
 /// Bounds of all histograms of seconds: from a tenth of a millisecond (a quote) to the request time-out.
 const SECONDS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
@@ -63,6 +65,9 @@ fn describe() {
     describe_histogram!("adal_decide_seconds", "Deciding and encoding one journal row, by kind");
     describe_gauge!("adal_clock_in_doubt", "1 while the machine's clock is not believed and nothing is changed");
     describe_counter!("adal_clock_leaps_total", "Leaps of the machine's clock: doubted, returned, adopted");
+    describe_counter!("adal_signals_lost_total", "Signals that could not be listed, by kind");
+    checkout::meters::describe();
+    promo_gauges::describe();
     counter!("adal_http_panics_total").absolute(0);
     counter!("adal_auth_refused_total").absolute(0);
     counter!("adal_qr_wrong_signature_total").absolute(0);

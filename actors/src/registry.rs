@@ -363,6 +363,13 @@ impl<E: Entity> Registry<E> {
         Some(published)
     }
 
+    /// The same without counting as a use: whoever merely watches keeps nobody in memory.
+    #[must_use]
+    pub fn glimpse(&self, id: &str) -> Option<Arc<Published<E>>> {
+        self.inner.journal.serves().ok()?;
+        self.inner.find(id)?.published.load_full()
+    }
+
     /// What was answered to the command `id`, if it was: for a caller that would have to prepare it.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub enum Flag {
     /// Campaigns: offers that need none.
     #[serde(rename = "marketing.campaigns")]
     MarketingCampaigns,
+    /// Banners.
+    #[serde(rename = "marketing.banners")]
+    MarketingBanners,
     /// Limits that depend on the trust band (off: every customer has the standard ones).
     #[serde(rename = "trust.limits")]
     TrustLimits,
@@ -22,8 +25,14 @@ pub enum Flag {
 
 impl Flag {
     /// Every flag.
-    pub const ALL: [Self; 5] =
-        [Self::LoyaltyEarn, Self::LoyaltyBurn, Self::MarketingPromos, Self::MarketingCampaigns, Self::TrustLimits];
+    pub const ALL: [Self; 6] = [
+        Self::LoyaltyEarn,
+        Self::LoyaltyBurn,
+        Self::MarketingPromos,
+        Self::MarketingCampaigns,
+        Self::MarketingBanners,
+        Self::TrustLimits,
+    ];
 
     /// The flag's name in the configuration and in Unleash.
     #[must_use]
@@ -33,6 +42,7 @@ impl Flag {
             Self::LoyaltyBurn => "loyalty.burn",
             Self::MarketingPromos => "marketing.promos",
             Self::MarketingCampaigns => "marketing.campaigns",
+            Self::MarketingBanners => "marketing.banners",
             Self::TrustLimits => "trust.limits",
         }
     }

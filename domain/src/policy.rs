@@ -57,6 +57,8 @@ pub struct Policy {
     pub limits: LimitPolicy,
     /// Holds and captures.
     pub checkout: CheckoutPolicy,
+    /// Codes that are typed wrong.
+    pub codes: CodePolicy,
     /// Order events.
     pub orders: OrderPolicy,
     /// QR codes.
@@ -74,6 +76,7 @@ impl Default for Policy {
             loyalty: LoyaltyPolicy::default(),
             limits: LimitPolicy::default(),
             checkout: CheckoutPolicy::default(),
+            codes: CodePolicy::default(),
             orders: OrderPolicy::default(),
             qr: QrPolicy::default(),
             trust: TrustPolicy::default(),
@@ -189,6 +192,10 @@ pub struct CheckoutPolicy {
     pub max_lines: usize,
     /// The most that offers together may take off an order's lines, permyriad of their subtotal, rounded down.
     pub max_discount_permyriad: u32,
+    /// How often uses of one offer come back to one customer in [`Self::give_back_days`].
+    pub give_backs: usize,
+    /// The days in which they are counted.
+    pub give_back_days: i64,
 }
 
 impl Default for CheckoutPolicy {
@@ -203,7 +210,31 @@ impl Default for CheckoutPolicy {
             late_capture_hours: 72,
             max_lines: 1000,
             max_discount_permyriad: 10_000,
+            give_backs: 3,
+            give_back_days: 30,
         }
+    }
+}
+
+/// Codes that nobody knows: who types too many is told nothing of any code for a while. Kept in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CodePolicy {
+    /// Different wrong codes in a window that lock a customer of the standard trust band (others' are scaled).
+    pub wrong_per_customer: i64,
+    /// The same for an address.
+    pub wrong_per_address: i64,
+    /// The same for a till.
+    pub wrong_per_terminal: i64,
+    /// Seconds of the window.
+    pub window_s: i64,
+    /// Seconds that a lock lasts.
+    pub locked_s: i64,
+}
+
+impl Default for CodePolicy {
+    fn default() -> Self {
+        Self { wrong_per_customer: 10, wrong_per_address: 30, wrong_per_terminal: 60, window_s: 600, locked_s: 900 }
     }
 }
 
@@ -377,6 +408,24 @@ impl Policy {
             if !(0..=1_000_000_000_000).contains(&number) {
                 return fail(format!("{name}: must be 0 to 10^12"));
             }
+        }
+        let codes = &self.codes;
+        for (name, number, most) in [
+            // Each of them is remembered.
+            ("codes.wrong_per_customer", codes.wrong_per_customer, 1000),
+            ("codes.wrong_per_address", codes.wrong_per_address, 1000),
+            ("codes.wrong_per_terminal", codes.wrong_per_terminal, 1000),
+            ("codes.window_s", codes.window_s, 86_400),
+            ("codes.locked_s", codes.locked_s, 86_400),
+            // `apply` remembers what came back for 31 days.
+            ("checkout.give_back_days", checkout.give_back_days, 30),
+        ] {
+            if !(1..=most).contains(&number) {
+                return fail(format!("{name}: must be 1 to {most}"));
+            }
+        }
+        if checkout.give_backs > 100 {
+            return fail("checkout.give_backs: must be 0 to 100".to_owned());
         }
         // What expired and what was scanned is remembered for as long as these allow, and no longer.
         if self.orders.remembered_days > 400 {

@@ -1,6 +1,6 @@
 //! Holding a cart: priced, reserved at promos, committed by the owner; steps 1 to 4 of the protocol.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use adal_domain::{
     checkout::{HeldOffer, RejectedOffer, reserve::Need},
@@ -8,17 +8,17 @@ use adal_domain::{
     entity::EntityKey,
     errors::{Code, Refusal},
     ids::{ExchangeId, OfferId},
-    offers::{OfferKind, Reason},
+    offers::{Limit, OfferKind, Reason},
     promo::is_code,
 };
 
 use super::{
-    Asked, Identity, PricedCart, Told, answered, ask, let_go, new_hold_id,
+    Asked, Identity, PricedCart, Told, answered, ask, let_go, meters, new_hold_id,
     price::{Trial, price},
     recorded, refuse,
     reserve::{NotKept, Prepared, needs_of, reserve},
 };
-use crate::{app::App, http::problem::Problem};
+use crate::{app::App, clock::Stopwatch, http::problem::Problem};
 
 /// How often a hold is prepared anew because the customer changed, or an automatic offer ran out, meanwhile.
 const ATTEMPTS: usize = 6;
@@ -38,8 +38,8 @@ enum Attempt {
     Done(Result<Told, Problem>),
     /// The customer has changed since it was priced.
     Again,
-    /// A campaign ran out.
-    Without(OfferId),
+    /// A campaign ran out, of this.
+    Without(OfferId, Limit),
 }
 
 /// Prices a cart and holds what it needs, all or nothing.
@@ -68,13 +68,13 @@ pub async fn hold(
     if let Some(outcome) = recorded(app, owner, identity).await? {
         return answered(outcome);
     }
-    let mut without = BTreeSet::new();
+    let mut without = BTreeMap::new();
     for _ in 0..ATTEMPTS {
         match attempt(app, owner, identity, &asked, &request, &without).await? {
             Attempt::Done(told) => return told,
             Attempt::Again => {}
-            Attempt::Without(offer) => {
-                without.insert(offer);
+            Attempt::Without(offer, limit) => {
+                without.insert(offer, limit);
             }
         }
     }
@@ -87,11 +87,13 @@ async fn attempt(
     identity: Identity,
     asked: &Asked,
     request: &HoldRequest,
-    without: &BTreeSet<OfferId>,
+    without: &BTreeMap<OfferId, Limit>,
 ) -> Result<Attempt, Problem> {
     let in_force = app.policy.load_full();
     let ttl_s = check_ttl(&in_force.policy, request.ttl_s);
+    let watch = Stopwatch::start();
     let priced = price(app, asked, &Trial::default(), without).await?;
+    meters::priced("hold", &watch);
     let (ttl_s, priced) = match (ttl_s, priced) {
         (Ok(ttl_s), Ok(priced)) => (ttl_s, priced),
         (Err(refusal), _) | (_, Err(refusal)) => return done(app, owner, identity, refusal).await,
@@ -150,6 +152,7 @@ async fn done(app: &App, owner: &EntityKey, identity: Identity, refusal: Refusal
 
 /// Why a hold with this code is refused, for those who may know.
 fn not_applicable(rejected: &RejectedOffer) -> Refusal {
+    meters::hold_rejected(rejected);
     let code = if rejected.reason == Code::CodeUnknown.as_str() { Code::CodeUnknown } else { Code::PromoNotApplicable };
     let typed = rejected.code.as_deref().unwrap_or_default();
     let condition = rejected.condition.as_deref().map(|condition| format!(" ({condition})")).unwrap_or_default();
@@ -194,7 +197,7 @@ async fn not_kept(
     let held = offers.iter().find(|held| held.offer_id == need.offer);
     if held.is_none_or(|held| held.kind == OfferKind::Campaign) {
         let_go(app, owner, prepared).await;
-        return Ok(Attempt::Without(need.offer));
+        return Ok(Attempt::Without(need.offer, limit));
     }
     let reason = if is_code(&need.promo) { Reason::CodeUsed } else { Reason::LimitReached(limit) };
     let rejected = RejectedOffer {

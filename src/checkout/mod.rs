@@ -12,6 +12,8 @@ mod hold;
 pub mod meters;
 mod price;
 mod reserve;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 
@@ -29,7 +31,7 @@ use adal_domain::{
 pub use self::{
     capture::capture,
     hold::{Terms, hold},
-    price::{PricedCart, Trial, price},
+    price::{PricedCart, Trial, quote},
 };
 use crate::{app::App, http::problem::Problem};
 
@@ -48,18 +50,13 @@ pub struct Asked {
     pub address: Option<IpAddr>,
     /// Opaque hashes of phone or payment means.
     pub link_keys: Vec<String>,
-    /// The service key that asks, where one does: wrong codes count against it.
+    /// The till that asks, where one does: wrong codes count against it. Not another of the shop's systems: all its
+    /// customers come by one key.
     pub terminal: Option<Box<str>>,
+    /// Whether the shop's own systems ask: they may know why a code does not apply, the public may not.
+    pub is_trusted: bool,
     /// Whether all offers are to say why they do not count.
     pub explain: bool,
-}
-
-impl Asked {
-    /// Whether the shop's own systems ask: they may know why a code does not apply, the public may not.
-    #[must_use]
-    pub const fn is_trusted(&self) -> bool {
-        self.terminal.is_some()
-    }
 }
 
 /// A request's identity: its key in the scope of its credential, and its body.
@@ -168,13 +165,13 @@ async fn let_go(app: &App, owner: &EntityKey, prepared: &reserve::Prepared) {
     if prepared.asked.is_empty() {
         return;
     }
-    match refuse(app, owner, None, prepared, None).await {
-        Ok(Ok(_)) => {}
-        Ok(Err((refusal, _))) => {
-            tracing::debug!(hold = %prepared.hold_id, %refusal, "a prepared hold is not let go yet")
-        }
-        Err(problem) => tracing::debug!(hold = %prepared.hold_id, %problem, "a prepared hold is not let go yet"),
-    }
+    let problem = match refuse(app, owner, None, prepared, None).await {
+        Ok(Ok(_)) => return,
+        Ok(Err((refusal, _))) => refusal.to_string(),
+        Err(problem) => problem.to_string(),
+    };
+    meters::let_go_failed();
+    tracing::debug!(hold = %prepared.hold_id, problem, "a prepared hold is not let go yet");
 }
 
 /// Whether a shopper's address counts: not at a till, where it is the shop's own.

@@ -3,13 +3,13 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use adal_actors::Published;
 use adal_domain::{
-    checkout::{self, Facts, Priced, Pricing, RejectedOffer, reserve::Marks},
+    checkout::{self, Facts, Priced, Pricing, Quote, RejectedOffer, reserve::Marks},
     customer::{
         State,
         marketing::{Marketing, is_counted},
@@ -19,16 +19,18 @@ use adal_domain::{
     errors::{Code, Refusal},
     ids::{ExchangeId, OfferId},
     offers::{CompiledOffers, Limit, NormalCode, Reason, TypedCode, Use},
+    policy::CodePolicy,
     promo::{Promo, is_budget, is_code},
     time::Timestamp,
 };
 
 use super::{
-    Asked, attempts,
-    reserve::{code_hash, limit_of, marks},
+    Asked, meters,
+    reserve::{NotKept, code_hash, marks, said},
 };
 use crate::{
     app::{App, GUEST, InForce},
+    clock::Stopwatch,
     http::{
         problem::Problem,
         watch::{self, Sight},
@@ -64,6 +66,8 @@ impl std::fmt::Debug for PricedCart {
 /// A trial: another time, other offers.
 #[derive(Default)]
 pub struct Trial {
+    /// Whether it is one. Its codes are nobody's attempts: they are neither counted nor locked out, whatever its time.
+    pub is_dry: bool,
     /// The time to price at.
     pub at: Option<Timestamp>,
     /// The catalogue with drafts.
@@ -100,32 +104,53 @@ fn facts_of(app: &App, asked: &Asked, state: &State, id: &str, now: Timestamp) -
     Shopper { facts, print, marketing, now }
 }
 
-/// Prices a cart. `without`: campaigns that ran out since the last look.
+/// Prices a cart that nobody holds yet.
 ///
 /// # Errors
-/// What the rules answer, or the store where a state cannot be read.
-pub async fn price(
+/// As [`price`].
+pub async fn quote(app: &App, asked: &Asked, trial: &Trial) -> Result<Quote, Problem> {
+    let watch = Stopwatch::start();
+    let priced = price(app, asked, trial, &BTreeMap::new()).await?;
+    meters::priced("quote", &watch);
+    Ok(priced?.priced.quote)
+}
+
+/// Prices a cart. `without`: campaigns that ran out since the last look, and of what.
+///
+/// # Errors
+/// What the rules answer; `busy` where a promo has no room for one more reservation now, or the store where a state cannot
+/// be read.
+pub(super) async fn price(
     app: &App,
     asked: &Asked,
     trial: &Trial,
-    without: &BTreeSet<OfferId>,
+    without: &BTreeMap<OfferId, Limit>,
 ) -> Result<Result<PricedCart, Refusal>, Problem> {
     let in_force = app.policy.load_full();
     let shopper = shopper(app, asked, trial.at).await?;
-    let codes = codes(app, asked, &in_force, shopper.now).await?;
+    let codes = codes(app, asked, &in_force, (!trial.is_dry).then_some(shopper.now)).await?;
     let (locked, codes) = (codes.is_none(), codes.unwrap_or_default());
     let offers = trial.offers.as_ref().unwrap_or(&in_force.offers);
     let marks = marks(&app.ring, asked, (&in_force.calendar, shopper.now));
     let mut promos: HashMap<String, Arc<Published<Promo>>> = HashMap::new();
     for _ in 0..ROUNDS {
         let missing = RefCell::new(BTreeSet::new());
+        let unknown = RefCell::new(None);
         let uses = |one: &Use<'_>| {
-            allowed(&in_force, &shopper, &marks, &codes, without, one, |promo| {
+            let published = |promo: &str| {
                 let known = promos.get(promo).cloned().or_else(|| app.promos.peek(promo));
                 if known.is_none() {
                     missing.borrow_mut().insert(promo.to_owned());
                 }
                 known
+            };
+            allowed(&in_force, &shopper, &marks, &codes, without, one, published).or_else(|against| match against {
+                Against::Reason(reason) => Err(reason),
+                // Nothing that this cart is told of it would be true: no answer is.
+                Against::Unknown(problem) => {
+                    *unknown.borrow_mut() = Some(problem);
+                    Ok(())
+                }
             })
         };
         let mut priced = checkout::quote(&Pricing {
@@ -140,13 +165,23 @@ pub async fn price(
             now: shopper.now,
             explain: asked.explain,
         });
+        if let Some(problem) = unknown.into_inner() {
+            return Err(problem);
+        }
         let missing = missing.into_inner();
         if missing.is_empty() {
             let (facts, now) = (shopper.print, shopper.now);
             if locked && let Ok(priced) = &mut priced {
                 lock(asked, priced);
             }
-            count_wrong(app, asked, priced.as_ref().ok(), now);
+            if let Ok(priced) = &priced
+                && !trial.is_dry
+            {
+                count_wrong(app, asked, priced, &in_force.policy.codes, now);
+            }
+            if let Ok(priced) = &priced {
+                meters::without_address(asked, &priced.applied);
+            }
             return Ok(priced.map(|priced| PricedCart { priced, in_force, marks, facts, now }));
         }
         for promo in missing {
@@ -157,22 +192,36 @@ pub async fn price(
     Err(Problem::new(Code::Unavailable, "the cart's offers change faster than they can be read; repeat the request"))
 }
 
+/// What stands against a use of an offer.
+enum Against {
+    /// For this cart.
+    Reason(Reason),
+    /// That cannot be said now.
+    Unknown(Problem),
+}
+
+impl From<Reason> for Against {
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
+
 /// Whether an offer's limits allow a use, as far as is published.
 fn allowed(
     in_force: &InForce,
     shopper: &Shopper,
     marks: &Marks,
     codes: &[TypedCode],
-    without: &BTreeSet<OfferId>,
+    without: &BTreeMap<OfferId, Limit>,
     one: &Use<'_>,
     published: impl Fn(&str) -> Option<Arc<Published<Promo>>>,
-) -> Result<(), Reason> {
-    if without.contains(one.offer_id) {
-        return Err(Reason::LimitReached(Limit::Total));
+) -> Result<(), Against> {
+    if let Some(limit) = without.get(one.offer_id) {
+        return Err(Reason::LimitReached(*limit).into());
     }
     if is_counted(&one.offer.limits) {
         if shopper.facts.shopper.customer_id.is_none() {
-            return Err(Reason::CustomerRequired);
+            return Err(Reason::CustomerRequired.into());
         }
         let allowed = shopper.marketing.allows(one.offer_id, &one.offer.limits, shopper.now, &in_force.calendar);
         allowed.map_err(Reason::LimitReached)?;
@@ -193,36 +242,35 @@ fn allowed(
         let Some(state) = published(&need.promo) else { continue };
         let request = marks.request(&need, &hold, &owner, later, false);
         if let Err(refusal) = state.state.would_reserve(&request, shopper.now) {
-            let unique = is_code(&need.promo);
-            return Err(match limit_of(&refusal) {
-                Some(_) if unique => Reason::CodeUsed,
-                Some(limit) => Reason::LimitReached(limit),
-                // It cannot be reserved now: the hold would say so, too.
-                None => Reason::LimitReached(Limit::Total),
+            return Err(match said(refusal) {
+                NotKept::Gone(_) if is_code(&need.promo) => Reason::CodeUsed.into(),
+                NotKept::Gone(limit) => Reason::LimitReached(limit).into(),
+                // As the hold would say.
+                NotKept::Unknown(problem) => Against::Unknown(problem),
             });
         }
     }
     Ok(())
 }
 
-/// The codes typed, unique ones with their offers; none for one who is locked out.
+/// The codes typed, unique ones with their offers; none for one who is locked out at `attempted`.
 async fn codes(
     app: &App,
     asked: &Asked,
     in_force: &InForce,
-    now: Timestamp,
+    attempted: Option<Timestamp>,
 ) -> Result<Option<Vec<TypedCode>>, Problem> {
     if asked.cart.codes.is_empty() {
         return Ok(Some(Vec::new()));
     }
-    if app.attempts.is_locked(asked, now) {
+    if attempted.is_some_and(|now| app.attempts.is_locked(asked, now)) {
         return Ok(None);
     }
     let mut codes = Vec::with_capacity(asked.cart.codes.len());
     for typed in &asked.cart.codes {
         let shared = NormalCode::new(typed).is_some_and(|code| in_force.offers.promo_of(&code).is_some());
         // The public must not see by the time that a code is a shared one: what it types is always looked up.
-        let offer = if shared && asked.is_trusted() { None } else { app.unique_code(typed).await? };
+        let offer = if shared && asked.is_trusted { None } else { app.unique_code(typed).await? };
         let offer = offer.filter(|_| !shared);
         codes.push(TypedCode { typed: typed.clone(), offer });
     }
@@ -240,23 +288,24 @@ fn lock(asked: &Asked, priced: &mut Priced) {
 }
 
 /// Counts codes that nobody knows: as many as the customer's trust allows, and its lock-out is a signal.
-fn count_wrong(app: &App, asked: &Asked, priced: Option<&Priced>, now: Timestamp) {
-    let Some(priced) = priced else { return };
-    let wrong = priced.quote.rejected.iter().filter(|rejected| rejected.reason == Reason::CodeUnknown.as_str()).count();
-    if wrong == 0 {
+fn count_wrong(app: &App, asked: &Asked, priced: &Priced, policy: &CodePolicy, now: Timestamp) {
+    let unknown = priced.quote.rejected.iter().filter(|one| one.reason == Reason::CodeUnknown.as_str());
+    let wrong: Vec<&str> = unknown.filter_map(|one| one.code.as_deref()).collect();
+    if wrong.is_empty() {
         return;
     }
+    let standard = policy.wrong_per_customer;
     let limit = match &asked.customer {
         // Priced a moment ago: it is in memory. Where it is not any more, it is counted as anybody is.
         Some(id) => app
             .customers
             .peek(id.as_str())
-            .map_or(attempts::CUSTOMER, |read| read.state.by_trust(attempts::CUSTOMER, &app.context(id.as_str()), now)),
-        None => attempts::CUSTOMER,
+            .map_or(standard, |read| read.state.by_trust(standard, &app.context(id.as_str()), now)),
+        None => standard,
     };
-    if let (true, Some(id)) = (app.attempts.wrong(asked, wrong, limit, now), &asked.customer) {
-        let detail =
-            format!("{limit} wrong codes or more in ten minutes: no code is looked at for a quarter of an hour");
+    if let (true, Some(id)) = (app.attempts.wrong(asked, &wrong, limit, policy, now), &asked.customer) {
+        let CodePolicy { window_s, locked_s, .. } = policy;
+        let detail = format!("{limit} wrong codes in {window_s} s: no code is looked at for {locked_s} s");
         let (kind, shop_id) = (SignalKind::WrongCodes, Some(asked.cart.shop_id.clone()));
         watch::tell(app, id, Sight { kind, shop_id, order: None, detail });
     }

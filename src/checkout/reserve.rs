@@ -86,7 +86,8 @@ pub(super) async fn reserve(app: &App, need: &Need, request: Reserve, prepared: 
     }
 }
 
-fn said(refusal: promo::Refusal) -> NotKept {
+/// A promo's refusal, to whoever asked it, or would.
+pub(super) fn said(refusal: promo::Refusal) -> NotKept {
     match limit_of(&refusal) {
         Some(limit) => NotKept::Gone(limit),
         None => match refusal {
@@ -97,7 +98,7 @@ fn said(refusal: promo::Refusal) -> NotKept {
 }
 
 /// The limit that stands against a use; `None` where it is not a limit.
-pub(super) const fn limit_of(refusal: &promo::Refusal) -> Option<Limit> {
+const fn limit_of(refusal: &promo::Refusal) -> Option<Limit> {
     match refusal {
         promo::Refusal::Exhausted => Some(Limit::Total),
         promo::Refusal::LinkKey => Some(Limit::PerLinkKey),

@@ -10,11 +10,13 @@ use adal_domain::{
     ids::Actor,
     time::Timestamp,
 };
+use adal_store::sqlite::SqliteStore;
 use serde::Serialize;
 
 use super::{Done, print_json, remote::Remote, store::open_alone};
 use crate::{
     clock::SystemClock,
+    codes::unique_among,
     config::Config,
     folder::{Fault, Folder, write},
 };
@@ -128,6 +130,7 @@ async fn import(place: &Place, folder: &Folder, prune: bool, dry_run: bool, json
     let mut state = place.state().await?;
     let not_in_folder = if prune { 0 } else { folder.missing_of(&state) };
     let changes = folder.changes_of(&state, prune);
+    place.check(&changes).await?;
     let mut done = Imported { applied: !dry_run, revision: state.revision, changed: Vec::new(), not_in_folder };
     let steps = steps(changes);
     let several = steps.len() > 1;
@@ -201,7 +204,7 @@ fn by() -> Result<Actor, Box<dyn Error>> {
 /// Where the catalogue is.
 enum Place {
     /// In a store that no server has.
-    Store(Registry<Catalogue>),
+    Store(Registry<Catalogue>, SqliteStore),
     /// Behind a server.
     Server(Remote),
 }
@@ -209,14 +212,26 @@ enum Place {
 impl Place {
     async fn state(&self) -> Result<CatalogueState, Box<dyn Error>> {
         match self {
-            Self::Store(registry) => Ok(registry.read(MAIN).await?.state.clone()),
+            Self::Store(registry, _) => Ok(registry.read(MAIN).await?.state.clone()),
             Self::Server(remote) => remote.state(),
         }
     }
 
+    /// Refuses shared codes that are unique ones already. A server looks at them itself.
+    async fn check(&self, changes: &[Change]) -> Result<(), Box<dyn Error>> {
+        let Self::Store(_, store) = self else { return Ok(()) };
+        for change in changes {
+            let Change::PutOffer { id, offer, .. } = change else { continue };
+            if let Some(detail) = unique_among(store, &offer.codes).await? {
+                return Err(format!("{id}: {detail}").into());
+            }
+        }
+        Ok(())
+    }
+
     async fn change(&self, changes: Vec<Change>, revision: u64) -> Result<CatalogueReply, Box<dyn Error>> {
         match self {
-            Self::Store(registry) => {
+            Self::Store(registry, _) => {
                 let command = CatalogueCommand::Change { changes, expected_revision: Some(revision), by: by()? };
                 // Nobody repeats this: what is imported again is compared again.
                 let request = Request::<Catalogue> { id: None, print: [0; 16], command };
@@ -236,7 +251,7 @@ fn with(config: &Config, server: Option<&str>, work: impl AsyncFnOnce(&Place) ->
         let store = open_alone(config, "pass --server URL, with an admin key in ADAL_KEY, to go through it")?;
         let settings = RegistryConfig { arbiters: 1, ..config.actors.to_registry() };
         let registry = Registry::new(settings, Arc::new(store.clone()), Arc::new(SystemClock), Arc::new(|_: &str| ()));
-        let place = Place::Store(registry.clone());
+        let place = Place::Store(registry.clone(), store.clone());
         let done = work(&place).await;
         registry.stop(Duration::from_secs(10)).await;
         store.close()?;

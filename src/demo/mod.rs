@@ -186,6 +186,16 @@ curl -s $ADAL/v1/promos/welcome -H "Authorization: Bearer $ADMIN" | jq
 curl -s $ADAL/v1/promos/welcome/usage -H "Authorization: Bearer $ADMIN" | jq
 curl -s "$ADAL/v1/banners?placement=home&locale=ru" -H "Authorization: Bearer $TOKEN" | jq
 
+# One use of the flash code: held, taken, and given back with the cancelled order
+USAGE() { sleep 1; curl -s $ADAL/v1/promos/flash/usage -H "Authorization: Bearer $ADMIN" | jq -c '{held, taken, discount_minor}'; }
+ORDER=o-$RANDOM
+HOLD=$(curl -s $ADAL/v1/checkout/holds -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -H "Idempotency-Key: hold-$ORDER" -d '{"customer_id":"you","shop_id":"s1","channel":"app","codes":["FLASH50"],"lines":[{"line_id":"1","sku":"bread","quantity":20,"unit":"piece","unit_price_minor":45000}]}' | tee /dev/stderr | jq -r .hold.hold_id)
+USAGE
+jq -n --arg order "$ORDER" '{order_id: $order}' | curl -s $ADAL/v1/checkout/holds/$HOLD/capture -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -H "Idempotency-Key: capture-$ORDER" -d @- | jq -c '{state, order_id, total_minor, uncovered}'
+USAGE
+jq -n --arg o "$ORDER" '{event_id: ($o + "-cancelled"), type: "cancelled", order_id: $o, customer_id: "you", shop_id: "s1", at: (now | todate), by: "shop"}' | curl -s $ADAL/v1/orders/events -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -d @- | jq -c
+USAGE
+
 # 5,000 points by hand take two people
 APPROVAL=$(curl -s -X POST $ADAL/v1/customers/aigerim/points/adjust -H "Authorization: Bearer $ADMIN" -H "Content-Type: application/json" -H "Idempotency-Key: adjust-$RANDOM" -d '{"points":5000,"reason":"a good customer"}' | tee /dev/stderr | jq -r .approval_id)
 curl -s -X POST $ADAL/v1/approvals/$APPROVAL/approve -H "Authorization: Bearer $ADMIN2" -H "Idempotency-Key: approve-$RANDOM" | jq

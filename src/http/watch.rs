@@ -123,6 +123,7 @@ pub fn tell(app: &App, customer: &CustomerId, sight: Sight) {
     let (customers, customer) = (app.customers.clone(), customer.clone());
     actix_web::rt::spawn(async move {
         if let Err(error) = customers.ask(customer.as_str(), request).await {
+            metrics::counter!("adal_signals_lost_total", "kind" => kind.as_str()).increment(1);
             tracing::warn!(kind = kind.as_str(), %error, "a signal could not be listed");
         }
     });

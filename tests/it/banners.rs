@@ -1,5 +1,6 @@
 //! Banners: what is shown to whom, how often, and what is counted.
 
+use adal::config::Share;
 use serde_json::{Value, json};
 
 use crate::{
@@ -136,4 +137,16 @@ fn a_banner_has_a_history_and_its_offer_stays_while_it_is_about_it() {
     let history = server.admin().get("/v1/banners/a/history").ok(200).body;
     assert_eq!(history["items"][0]["before"]["offer"], "c");
     assert_eq!(server.admin().get("/v1/banners/a?revision=2").ok(200).body["banner"]["offer"], "c");
+}
+
+#[test]
+fn banners_that_are_switched_off_are_refused_to_those_who_are_shown_them() {
+    let mut server = Server::start();
+    put(&server, "a", &json!({}));
+    assert_eq!(shown(&server.customer("c1"), ""), ["a"]);
+    server.restart_with(|config| config.flags.marketing.banners = Share(0));
+    for client in [server.customer("c1"), server.service()] {
+        client.get("/v1/banners?placement=home&locale=en").problem(422, "feature_disabled");
+    }
+    assert_eq!(server.admin().get("/v1/banners").ok(200).body["items"][0]["id"], "a", "their documents are there");
 }

@@ -168,7 +168,7 @@ fn codes_are_made_without_a_server_and_refused_beside_one() {
         let output = adal(&store, &[&["codes", "generate", "--promo", "welcome"], wrong].concat());
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
     }
-    let process = Process::start(dir.path());
+    let mut process = Process::start(dir.path());
     let beside = adal(&store, &words);
     assert_eq!(beside.status.code(), Some(1));
     assert!(told(&beside).contains("another server") && told(&beside).contains("POST /v1/promos"), "{}", told(&beside));
@@ -180,4 +180,16 @@ fn codes_are_made_without_a_server_and_refused_beside_one() {
     let csv = admin.get("/v1/promos/welcome/codes.csv").ok(200);
     let lines = String::from_utf8(csv.bytes).unwrap();
     assert_eq!(lines.lines().filter(|line| line.starts_with("NEW-")).count(), 1200);
+    // None of them can be a shared one, by this way either.
+    process.stop();
+    let shop = dir.path().join("shop");
+    std::fs::create_dir_all(shop.join("promos")).unwrap();
+    let offer = "name = \"a\"\ncodes = [\"CODE\"]\n[discount]\ntype = \"percent\"\npermyriad = 1000\n";
+    let made = lines.lines().nth(1).unwrap();
+    std::fs::write(shop.join("promos/a.toml"), offer.replace("CODE", made)).unwrap();
+    for words in [&["catalogue", "import", text(&shop)][..], &["catalogue", "import", text(&shop), "--dry-run"]] {
+        let taken = adal(&store, words);
+        assert_eq!(taken.status.code(), Some(1), "{}", out(&taken));
+        assert!(told(&taken).contains("is a unique code of promo welcome"), "{}", told(&taken));
+    }
 }

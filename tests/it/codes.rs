@@ -98,7 +98,9 @@ fn a_job_goes_on_after_a_restart_and_stops_when_it_is_told() {
         let key = fresh_key();
         server.admin().send("DELETE", &format!("/v1/jobs/{id}"), &[("Idempotency-Key", key.as_str())], None).unwrap()
     };
-    let cancelled = cancel(&second).ok(200).body;
+    let cancelled = cancel(&second).ok(200);
+    assert!(!cancelled.replayed() && cancel(&second).ok(200).replayed());
+    let cancelled = cancelled.body;
     assert_eq!(cancelled["state"], "cancelled");
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(job(&server, &second), cancelled, "nothing more is made");

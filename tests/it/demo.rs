@@ -106,9 +106,12 @@ fn the_demo_starts_prints_commands_that_work_and_stops_when_told() {
     }
     let before = demo.caller("SERVICE").get("/v1/customers/aigerim/card").ok(200).body;
     let printed = paste(&demo, &dir);
-    let [issued, card, captured, taken, after, statement, trust, signals, promo, usage, banners, approved] =
+    let [issued, card, captured, taken, after, statement, trust, signals, promo, usage, banners, rest @ ..] =
         &printed[..]
     else {
+        panic!("{printed:#?}");
+    };
+    let [held, sold, used, cancelled, back, approved] = rest else {
         panic!("{printed:#?}");
     };
     assert_eq!((&issued["customer_id"], &issued["status"]), (&json!("you"), &json!("active")));
@@ -124,6 +127,11 @@ fn the_demo_starts_prints_commands_that_work_and_stops_when_told() {
     assert!(trust["score"].as_i64().unwrap() > 70 && signals["items"].is_array(), "{trust} {signals}");
     assert_eq!((&promo["offer"]["codes"], &usage["taken"]), (&json!(["WELCOME10"]), &json!(0)), "{promo} {usage}");
     assert_eq!(banners["items"][0]["offer_id"], "welcome", "{banners}");
+    // A use of the flash code is held, taken, and comes back with the cancelled order.
+    assert_eq!((&sold["state"], &sold["uncovered"]), (&json!("captured"), &json!([])), "{sold}");
+    assert_eq!(cancelled["results"][0]["outcome"], "applied", "{cancelled}");
+    let uses = |usage: &Value| [&usage["held"], &usage["taken"]].map(|number| number.as_i64().unwrap());
+    assert_eq!([held, used, back].map(uses), [[1, 0], [0, 1], [0, 0]], "{held} {used} {back}");
     assert!(approved["balance"].as_i64().unwrap() >= 5000, "{approved}");
     demo.stop();
 }

@@ -114,6 +114,72 @@ fn metrics_count_what_was_done_and_name_nobody() {
 }
 
 #[test]
+fn metrics_say_what_offers_keep_spend_and_refuse() {
+    let dir = TempDir::new();
+    let process = Process::start(dir.path());
+    let (service, admin) = (process.caller("service", None), process.caller("admin", None));
+    let put = |path: &str, extra: &Value| {
+        let mut offer = json!({"name": "ten off", "discount": {"type": "percent", "permyriad": 1000}});
+        offer.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        admin.put(path, &offer).ok(200);
+    };
+    let limits = json!({"total": 1, "budget_minor": 50_000, "per_ip_in": {"uses": 9, "period": "day"}});
+    put("/v1/promos/ten", &json!({"codes": ["TEN"], "funded_by": "shop", "limits": limits}));
+    put("/v1/promos/far", &json!({"codes": ["FAR"], "conditions": {"min_subtotal_minor": 900_000}}));
+    let cart = |code: &str| {
+        let mut cart = app_cart("c1", 100_000, 0);
+        cart["codes"] = json!([code]);
+        cart
+    };
+    let held = service.post("/v1/checkout/holds", &cart("TEN")).ok(201).body;
+    for code in ["TEN", "FAR", "NIX"] {
+        assert_eq!(service.post("/v1/checkout/holds", &cart(code)).status, 422, "{code}");
+    }
+    service.post("/v1/checkout/quotes", &cart("FAR")).ok(200);
+    let mut too_much = cart("FAR");
+    too_much["points_to_burn"] = json!(5);
+    let refused = service.post("/v1/checkout/quotes", &too_much);
+    assert!((400..500).contains(&refused.status), "{}", refused.body);
+    let refused = format!("adal_checkouts_refused_total{{step=\"quote\",code=\"{}\"}} 1", refused.code());
+    let scrape = || {
+        let scrape = Client::new(&process.metrics, None).get("/metrics").ok(200);
+        String::from_utf8(scrape.bytes).unwrap()
+    };
+    // Gauges are added up every five seconds.
+    let until = |line: &str| {
+        for _ in 0..300 {
+            if scrape().lines().any(|one| one == line) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("no {line}:\n{}", scrape());
+    };
+    until("adal_reservations_open{kind=\"promo\"} 1");
+    until("adal_budget_held_minor{funded_by=\"shop\"} 10000");
+    for line in [
+        "adal_reservations_open{kind=\"campaign\"} 0",
+        "adal_budget_spent_minor{funded_by=\"shop\"} 0",
+        "adal_checkouts_total{step=\"quote\",outcome=\"ok\"} 1",
+        "adal_checkouts_total{step=\"quote\",outcome=\"refused\"} 1",
+        refused.as_str(),
+        "adal_checkouts_total{step=\"hold\",outcome=\"refused\"} 3",
+        "adal_holds_rejected_total{reason=\"limit_reached\",condition=\"limits.total\"} 1",
+        "adal_holds_rejected_total{reason=\"condition_not_met\",condition=\"conditions.min_subtotal_minor\"} 1",
+        "adal_holds_rejected_total{reason=\"code_unknown\",condition=\"\"} 1",
+        "adal_quote_seconds_count{step=\"quote\"} 2",
+        "adal_quote_seconds_count{step=\"hold\"} 4",
+        "adal_address_limits_skipped_total 1",
+    ] {
+        assert!(scrape().lines().any(|one| one == line), "no {line}:\n{}", scrape());
+    }
+    let path = format!("/v1/checkout/holds/{}/capture", held["hold"]["hold_id"].as_str().unwrap());
+    service.post(&path, &json!({"order_id": "o1"})).ok(200);
+    until("adal_budget_spent_minor{funded_by=\"shop\"} 10000");
+    until("adal_reservations_open{kind=\"promo\"} 0");
+}
+
+#[test]
 fn a_requests_id_is_in_its_answer_and_in_its_log_line() {
     let dir = TempDir::new();
     let mut process = Process::start(dir.path());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Server, app_cart, fresh_key};
+use crate::harness::{Answer, Client, Server, app_cart, completed, fresh_key, piece, placed, returned};
 
 fn percent(permyriad: u32) -> Value {
     json!({"name": "ten off", "discount": {"type": "percent", "permyriad": permyriad}})
@@ -235,6 +235,112 @@ fn a_partial_return_is_priced_anew_and_one_by_the_shops_fault_is_not() {
 }
 
 #[test]
+fn what_came_back_in_two_steps_is_all_that_was_paid_and_each_step_says_what_it_refunds() {
+    let server = Server::start();
+    server.issue("c1");
+    let conditions = json!({"conditions": {"min_subtotal_minor": 80_000}});
+    put(&server, "/v1/campaigns/tenth", &with(percent(1000), &conditions));
+    let mut cart = cart("c1", 0, &[]);
+    cart["lines"] = json!([piece("A", 1, 60_000), piece("B", 1, 40_000)]);
+    let held = hold(&server, &cart).ok(201);
+    assert_eq!(held.body["total_minor"], 90_000);
+    capture(&server, &id_of(&held), "o1").ok(200);
+    let at = server.clock.at(0);
+    server.orders(&[placed("c1", "o1", &cart["lines"], &at), completed("c1", "o1", 90_000, &at)]);
+    server.clock.next_day();
+    assert_eq!(server.card("c1")["balance"], 9);
+    let at = server.clock.at(0);
+    // B alone costs 400 without the offer; then the rest of the 900 comes back.
+    for (line, refund, balance) in [("A", 50_000, 4), ("B", 40_000, 0)] {
+        let event = returned("c1", "o1", &format!("r-{line}"), line, 1, &at);
+        let lines = json!([{"line_id": line, "refund_minor": refund}]);
+        for outcome in ["applied", "duplicate"] {
+            let result = &server.order(&event).ok(200).body["results"][0];
+            assert_eq!(result["outcome"], outcome);
+            assert_eq!((&result["refund_minor"], &result["lines"]), (&json!(refund), &lines));
+        }
+        let entry = &server.statement("c1")[0];
+        assert_eq!((&entry["cause"], &entry["balance_after"]), (&json!("claw_back"), &json!(balance)));
+        assert_eq!((&entry["refund_minor"], &entry["lines"]), (&json!(refund), &lines));
+    }
+}
+
+#[test]
+fn a_trial_is_no_attempt_at_a_code() {
+    let server = Server::start();
+    ten(&server, &json!({}));
+    let own = |code: &str| {
+        let quote = server.customer("c1").post("/v1/checkout/quotes", &cart("c1", 100_000, &[code])).ok(200).body;
+        quote["discount_minor"].as_i64().unwrap()
+    };
+    for n in 0..20 {
+        let at = server.clock.at(n * 3600);
+        let body = with(cart("c1", 100_000, &[&format!("guess{n}")]), &json!({"dry_run": {"at": at}}));
+        server.admin().post("/v1/checkout/quotes", &body).ok(200);
+    }
+    assert_eq!(own("TEN"), 10_000, "an admin's trials lock nobody out");
+    for n in 0..10 {
+        own(&format!("guess{n}"));
+    }
+    assert_eq!(own("TEN"), 0);
+    let tried = with(cart("c1", 100_000, &["TEN"]), &json!({"dry_run": {}}));
+    assert_eq!(server.admin().post("/v1/checkout/quotes", &tried).ok(200).body["discount_minor"], 10_000);
+    assert_eq!(server.signals("wrong_codes", 1).len(), 1);
+}
+
+#[test]
+fn wrong_codes_of_the_apps_key_lock_no_other_customer_and_those_of_a_till_lock_the_till() {
+    let server = Server::start();
+    ten(&server, &json!({}));
+    let quote = |key: &str, n: usize, code: &str| {
+        let channel = if key == "service" { "app" } else { "pos" };
+        let body = with(cart(&format!("c{n}"), 100_000, &[code]), &json!({"channel": channel}));
+        let answer = server.key(key).post("/v1/checkout/quotes", &body).ok(200);
+        answer.body["discount_minor"].as_i64().unwrap()
+    };
+    for key in ["service", "till"] {
+        for n in 0..60 {
+            assert_eq!(quote(key, n, "TEN"), 10_000, "{key}: {n} wrong codes");
+            quote(key, n, &format!("guess{n}"));
+        }
+    }
+    assert_eq!((quote("service", 90, "TEN"), quote("till", 91, "TEN")), (10_000, 0));
+    assert_eq!(quote("till2", 92, "TEN"), 10_000);
+}
+
+#[test]
+fn a_code_mistyped_once_locks_nobody_however_often_the_cart_changes() {
+    let server = Server::start();
+    ten(&server, &json!({}));
+    let own = |minor: i64, codes: &[&str]| {
+        let quote = server.customer("c1").post("/v1/checkout/quotes", &cart("c1", minor, codes)).ok(200).body;
+        quote["discount_minor"].as_i64().unwrap()
+    };
+    for n in 0..50 {
+        own(100_000 + n, &["TEEN"]);
+    }
+    assert_eq!(own(100_000, &["TEN"]), 10_000);
+}
+
+#[test]
+fn the_policy_says_how_many_wrong_codes_lock_and_for_how_long() {
+    let server = Server::start();
+    ten(&server, &json!({}));
+    let mut policy = server.admin().get("/v1/policy").ok(200).body["policy"].clone();
+    assert_eq!(policy["codes"]["wrong_per_customer"], 10);
+    (policy["codes"]["wrong_per_customer"], policy["codes"]["locked_s"]) = (json!(2), json!(60));
+    server.admin().put("/v1/policy", &policy).ok(200);
+    let own = |code: &str| {
+        let quote = server.customer("c1").post("/v1/checkout/quotes", &cart("c1", 100_000, &[code])).ok(200).body;
+        quote["discount_minor"].as_i64().unwrap()
+    };
+    (own("guess1"), own("guess2"));
+    assert_eq!(own("TEN"), 0);
+    server.clock.advance(60);
+    assert_eq!(own("TEN"), 10_000);
+}
+
+#[test]
 fn wrong_codes_lock_the_customer_out_and_the_public_is_told_nothing() {
     let server = Server::start();
     server.issue("c1");
@@ -332,6 +438,37 @@ fn an_admin_tries_drafts_at_another_time() {
     assert_eq!(server.admin().post("/v1/checkout/quotes", &cart).ok(200).body["discount_minor"], 20_000);
     cart["dry_run"]["at"] = json!("2029-12-31T23:59:59Z");
     assert_eq!(server.admin().post("/v1/checkout/quotes", &cart).ok(200).body["discount_minor"], 0);
+    // A draft takes the place of the catalogue's offer of its id, of whichever kind that is.
+    ten(&server, &json!({}));
+    let draft = json!({"id": "ten", "offer": with(percent(3000), &json!({"codes": ["TEN"]}))});
+    (cart["codes"], cart["dry_run"]) = (json!(["TEN"]), json!({"drafts": [draft]}));
+    let tried = server.admin().post("/v1/checkout/quotes", &cart).ok(200).body;
+    assert_eq!((&tried["discount_minor"], &tried["applied"][0]["kind"]), (&json!(30_000), &json!("promo")));
+    cart["dry_run"] = json!({"drafts": [{"id": "ten", "kind": "campaign", "offer": percent(4000)}]});
+    let tried = server.admin().post("/v1/checkout/quotes", &cart).ok(200).body;
+    assert_eq!((&tried["discount_minor"], tried["applied"].as_array().unwrap().len()), (&json!(40_000), 1));
+}
+
+#[test]
+fn explain_tells_a_customer_nothing_of_what_is_not_for_it() {
+    let server = Server::start();
+    server.issue("c1");
+    let campaign = |id: &str, extra: &Value| put(&server, &format!("/v1/campaigns/{id}"), &with(percent(1000), extra));
+    campaign("draft", &json!({"status": "draft"}));
+    campaign("over", &json!({"status": "ended"}));
+    campaign("later", &json!({"starts_at": server.clock.at(86_400)}));
+    campaign("vip", &json!({"conditions": {"segments": ["vip"]}}));
+    campaign("gold", &json!({"conditions": {"tiers": ["gold"]}}));
+    campaign("trusted", &json!({"conditions": {"min_trust": 99}}));
+    campaign("large", &json!({"conditions": {"min_subtotal_minor": 200_000}}));
+    let body = with(cart("c1", 100_000, &[]), &json!({"explain": true}));
+    let told = |client: &Client| {
+        let quote = client.post("/v1/checkout/quotes", &body).ok(200).body;
+        let rejected = quote["rejected"].as_array().unwrap().iter();
+        rejected.map(|one| one["offer_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&server.customer("c1")), ["large"]);
+    assert_eq!(told(&server.service()).len(), 7);
 }
 
 #[test]
@@ -350,6 +487,10 @@ fn a_segment_is_an_offers_audience_until_the_customer_leaves_it() {
     change(&json!({"add": ["c1"], "remove": ["c1"]})).problem(400, "invalid_field");
     change(&json!({"remove": ["c1"]})).ok(200);
     assert_eq!(discount(), 0);
+    let again = || server.service().post_key("/v1/segments/vip/customers", &json!({"add": ["c1", "c3"]}), "k1").ok(200);
+    assert!(!again().replayed() && again().replayed());
+    change(&json!({"remove": ["c1"]})).ok(200);
+    assert!(again().replayed() && discount() == 0, "a repeat changes nothing");
 }
 
 #[test]

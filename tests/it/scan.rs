@@ -138,3 +138,34 @@ fn a_scan_writes_nothing() {
     scan(&server.till(), server.code("c1", "pay")).ok(200);
     assert_eq!(server.admin().get("/v1/customers/c1/state").ok(200).body["seq"], before);
 }
+
+#[test]
+fn a_scan_names_the_campaigns_that_the_customer_would_be_given_here() {
+    let server = Server::start();
+    server.issue("c1");
+    let put = |id: &str, extra: &Value| {
+        let mut offer = json!({"name": id, "discount": {"type": "percent", "permyriad": 1000}});
+        offer.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let kind = if extra.get("codes").is_some() { "promos" } else { "campaigns" };
+        server.admin().put(&format!("/v1/{kind}/{id}"), &offer).ok(200);
+    };
+    let until = server.clock.at(86_400);
+    put("all", &json!({"ends_at": until}));
+    put("first", &json!({"stacking": {"priority": 5}, "limits": {"total": 1}}));
+    put("code", &json!({"codes": ["X"]}));
+    put("app", &json!({"conditions": {"channels": ["app"]}}));
+    put("elsewhere", &json!({"conditions": {"shops": ["s2"]}}));
+    put("vip", &json!({"conditions": {"segments": ["vip"]}}));
+    let offers = || {
+        let seen = scan(&server.till(), server.code("c1", "show")).ok(200).body;
+        let named = seen["offers"].as_array().unwrap().iter().map(|one| one["offer_id"].as_str().unwrap().to_owned());
+        (named.collect::<Vec<_>>(), seen["offers"].clone())
+    };
+    assert_eq!(offers().0, ["first", "all"]);
+    assert_eq!(offers().1[1], json!({"offer_id": "all", "name": "all", "ends_at": until}));
+    server.service().post("/v1/segments/vip/customers", &json!({"add": ["c1"]})).ok(200);
+    server.till().post("/v1/checkout/holds", &cart("c1", 100_000, 0)).ok(201);
+    assert_eq!(offers().0, ["all", "vip"], "the one use of the first is held");
+    (0..30).for_each(|n| put(&format!("more-{n:02}"), &json!({})));
+    assert_eq!(offers().0.len(), 20);
+}

@@ -195,6 +195,39 @@ fn a_capture_after_the_completion_brings_the_points_of_its_offers() {
 }
 
 #[test]
+fn a_late_capture_brings_no_points_of_an_offer_that_has_no_use_left() {
+    let server = Server::start();
+    let limits = json!({"discount": {"type": "bonus_points", "points": 500}, "limits": {"total": 1}});
+    put(&server, "/v1/campaigns/bonus", &limits);
+    let lines = json!([{"line_id": "1", "sku": "a", "quantity": 1, "unit": "piece", "unit_price_minor": 100_000}]);
+    let at = server.clock.at(0);
+    // The order is completed after the late capture, and before it.
+    for (first, second) in [("c1", "c2"), ("c3", "c2")] {
+        server.issue(first);
+        let order = format!("o-{first}");
+        let held = hold(&server, first, &json!({"lines": lines})).ok(201);
+        if first == "c1" {
+            server.issue(second);
+        }
+        server.clock.advance(901);
+        reported(&server, "/v1/campaigns/bonus", (0, 0, &[]));
+        let other = hold(&server, second, &json!({"lines": lines})).ok(201);
+        let (placed, completed) = (placed(first, &order, &lines, &at), completed(first, &order, 100_000, &at));
+        if first == "c3" {
+            server.orders(&[placed.clone(), completed.clone()]);
+        }
+        assert_eq!(capture(&server, &held, &order)["uncovered"][0]["offer_id"], "bonus");
+        if first == "c1" {
+            server.orders(&[placed, completed]);
+        }
+        assert_eq!(server.card(first)["pending"], 10, "{first}: the cashback, and no bonus");
+        let path = format!("/v1/checkout/holds/{}/release", other.body["hold"]["hold_id"].as_str().unwrap());
+        server.service().post(&path, &json!({})).ok(200);
+        reported(&server, "/v1/campaigns/bonus", (0, 0, &[]));
+    }
+}
+
+#[test]
 fn trust_scales_how_many_wrong_codes_lock_a_customer_and_the_lock_is_a_signal() {
     let server = Server::start();
     put(&server, "/v1/promos/ten", &json!({"codes": ["TEN"]}));
@@ -234,10 +267,11 @@ fn addresses_of_one_ipv6_household_are_locked_together() {
         let answer = server.key("service").send("POST", "/v1/checkout/quotes", &headers, Some(&cart)).unwrap();
         answer.ok(200).body["discount_minor"].clone()
     };
-    let wrong = |n: usize| (0..n).map(|n| format!("guess-{n}")).collect::<Vec<_>>();
-    guest("2001:db8::1", wrong(20));
+    let wrong = |codes: std::ops::Range<usize>| codes.map(|n| format!("guess-{n}")).collect::<Vec<_>>();
+    guest("2001:db8::1", wrong(0..20));
+    guest("2001:db8::2", wrong(0..20));
     assert_eq!(guest("2001:db8::3", vec!["TEN".to_owned()]), 10_000);
-    guest("2001:db8::2", wrong(10));
+    guest("2001:db8::2", wrong(20..30));
     assert_eq!(guest("2001:db8::3", vec!["TEN".to_owned()]), 0);
     assert_eq!(guest("2001:db8:0:1::3", vec!["TEN".to_owned()]), 10_000);
 }

@@ -119,7 +119,7 @@ impl Basis<'_> {
     }
 }
 
-/// Points beyond plain cashback that the offers give for what was sold, each with who pays for it: `rate_permyriad` is the
+/// Points beyond plain cashback that each offer gives for what was sold, with who pays for it: `rate_permyriad` is the
 /// rate at which the order earns, `money` what was paid of each line by anything but points (0 for restricted goods),
 /// minor units.
 ///
@@ -130,7 +130,7 @@ pub fn bonus(
     lines: Option<&[LineQuantity]>,
     rate_permyriad: u32,
     money: impl Fn(&LineId) -> i64,
-) -> Result<Vec<(FundedBy, i64)>, Refusal> {
+) -> Result<Vec<(OfferId, FundedBy, i64)>, Refusal> {
     let cut = match lines {
         Some(wanted) => cut(basis.cart, wanted)?,
         None => basis.cart.clone(),
@@ -138,7 +138,8 @@ pub fn bonus(
     let (_, offered) = basis.offered(&cut)?;
     let money: Vec<i64> = cut.lines.iter().map(|line| money(&line.line_id)).collect();
     let given = offered.bonus(rate_permyriad, &money).by_offer;
-    Ok(offered.applied.iter().zip(given).map(|(applied, points)| (applied.offer.funded_by, points)).collect())
+    let of = |(applied, points): (&Applied, i64)| (applied.offer_id.clone(), applied.offer.funded_by, points);
+    Ok(offered.applied.iter().zip(given).map(of).collect())
 }
 
 /// What a capture of fewer pieces or less weight costs: the hold's cart cut down to `lines` (those not named are not

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     card::Barcode,
     checkout::{Cart, HeldOffer, LineQuantity, Quote, Uncovered, reserve::PeriodAddress},
-    customer::read::{CardView, FlagView, HoldView, SignalKind},
+    customer::read::{CardView, FlagView, HoldView, Refund, SignalKind},
     errors::Refusal,
     ids::{Actor, ApprovalId, EntryId, FlagName, HoldId, OrderId, OrderKey, ShopId, Word},
     order_event::OrderEvent,
@@ -254,6 +254,9 @@ pub enum Reply {
     Order {
         /// Whether it changed anything.
         changed: bool,
+        /// What it refunds, where it is a return that took effect; absent in rows of before it was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refund: Option<Box<Refund>>,
     },
     /// Held.
     Held(Box<Quote>),

@@ -5,7 +5,7 @@ use super::{
     Context, Event, State,
     ledger::{EarnedBy, Entry, LotPart},
     order::Record,
-    read::{Band, Cause, SignalKind},
+    read::{Band, Cause, Refund, SignalKind},
     tier::{AsOf, TierState, tier_at},
     trust,
 };
@@ -33,6 +33,8 @@ pub(super) struct Draft<'a> {
     pub effects: Vec<Effect>,
     /// Who pays for the points of the entry that is being written, where it is not the platform.
     funded_by: Option<FundedBy>,
+    /// What the return refunds whose entries are being written.
+    pub refund: Option<Refund>,
     recalled: &'a [(u64, Vec<Event>)],
 }
 
@@ -54,6 +56,7 @@ impl<'a> Draft<'a> {
             events: Vec::new(),
             effects: Vec::new(),
             funded_by: None,
+            refund: None,
             recalled,
         }
     }
@@ -117,6 +120,7 @@ impl<'a> Draft<'a> {
                 by: why.map(|(_, by)| by.clone()),
                 lots,
                 funded_by: self.funded_by,
+                refund: self.refund.clone().map(Box::new),
             }));
         }
         entry

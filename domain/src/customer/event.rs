@@ -387,6 +387,8 @@ impl Event {
             order_id: entry.order.as_ref().map(|order| order.order_id.clone()),
             funded_by: entry.funded_by.unwrap_or_default().as_str().to_owned(),
             reason: entry.reason.as_deref().map(str::to_owned),
+            refund_minor: entry.refund.as_ref().map(|refund| refund.refund_minor),
+            lines: entry.refund.as_ref().map_or_else(Vec::new, |refund| refund.lines.clone()),
         })
     }
 

@@ -7,7 +7,7 @@ use thin_vec::ThinVec;
 
 use super::{
     pile::{Due, Pile},
-    read::Cause,
+    read::{Cause, Refund},
 };
 use crate::{
     ids::{Actor, EntryId, OrderKey},
@@ -149,6 +149,9 @@ pub struct Entry {
     /// Who pays for the points, where it is not the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub funded_by: Option<FundedBy>,
+    /// What the return that it is of refunds; absent in rows of before it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund: Option<Box<Refund>>,
 }
 
 /// Points burned for an order, and the lots that they came from.

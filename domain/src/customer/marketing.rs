@@ -54,6 +54,24 @@ pub struct OfferUses {
     pub uses: u32,
     /// When the latest holds with it were made, as far as a period may still count them.
     pub times: Vec<Timestamp>,
+    /// Whether they count for ever; else the entry goes with the last of these times.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub ever: bool,
+}
+
+impl OfferUses {
+    /// Whether a limit may still count one of them at `now`.
+    fn counts(&self, now: Timestamp) -> bool {
+        self.ever || self.times.iter().any(|at| is_recent(*at, now))
+    }
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.micros_since(at) < PERIOD_DAYS * Timestamp::DAY
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A captured hold with offers: where it stands in the journal.
@@ -74,6 +92,9 @@ pub struct CountedUse {
     pub offer_id: OfferId,
     /// When its hold was made.
     pub at: Timestamp,
+    /// Whether it counts for ever: the offer has a limit per customer that no period ends.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub ever: bool,
 }
 
 /// A use that is listed for the usage report: of an offer whose own promo did not count it (`views`).
@@ -132,7 +153,11 @@ impl Marketing {
     pub fn allows(&self, id: &OfferId, limits: &Limits, now: Timestamp, calendar: &Calendar) -> Result<(), Limit> {
         let counted = is_counted(limits);
         let known = self.uses.iter().find(|uses| uses.offer_id == *id);
-        if counted && known.is_none() && self.uses.len() >= MAX_COUNTED {
+        if counted
+            && known.is_none()
+            && self.uses.len() >= MAX_COUNTED
+            && self.uses.iter().filter(|uses| uses.counts(now)).count() >= MAX_COUNTED
+        {
             return Err(Limit::PerCustomer);
         }
         let uses = known.map_or(0, |known| i64::from(known.uses));
@@ -165,23 +190,30 @@ impl Marketing {
     }
 
     pub(super) fn count(&mut self, one: &CountedUse) {
+        self.uses.retain(|known| known.counts(one.at));
         let known = match self.uses.iter().position(|uses| uses.offer_id == one.offer_id) {
             Some(known) => known,
             None => {
-                self.uses.push(OfferUses { offer_id: one.offer_id.clone(), uses: 0, times: Vec::new() });
+                let (offer_id, ever) = (one.offer_id.clone(), one.ever);
+                self.uses.push(OfferUses { offer_id, uses: 0, times: Vec::new(), ever });
                 self.uses.len() - 1
             }
         };
         let known = &mut self.uses[known];
         known.uses = known.uses.saturating_add(1);
-        known.times.retain(|at| one.at.micros_since(*at) < PERIOD_DAYS * Timestamp::DAY);
+        known.ever |= one.ever;
+        known.times.retain(|at| is_recent(*at, one.at));
         known.times.push(one.at);
     }
 
     pub(super) fn uncount(&mut self, one: &CountedUse) {
         for known in self.uses.iter_mut().filter(|known| known.offer_id == one.offer_id) {
-            known.uses = known.uses.saturating_sub(1);
-            if let Some(i) = known.times.iter().position(|at| *at == one.at) {
+            let time = known.times.iter().position(|at| *at == one.at);
+            // One that no limit counts any more may have gone with its entry: it is not one of those that came after it.
+            if known.ever || time.is_some() {
+                known.uses = known.uses.saturating_sub(1);
+            }
+            if let Some(i) = time {
                 known.times.remove(i);
             }
         }
@@ -243,16 +275,44 @@ mod tests {
         let daily = Limits { per_customer_in: Some(PeriodLimit { uses: 1, period: Period::Day }), ..Limits::default() };
         let twice = Limits { per_customer: Some(2), ..Limits::default() };
         let mut marketing = Marketing::default();
-        let first = CountedUse { offer_id: id.clone(), at: at("2026-11-23T23:59:59Z") };
+        let first = CountedUse { offer_id: id.clone(), at: at("2026-11-23T23:59:59Z"), ever: true };
         marketing.count(&first);
         assert_eq!(marketing.allows(&id, &daily, at("2026-11-23T23:59:59Z"), &calendar), Err(Limit::PerCustomerIn));
         assert_eq!(marketing.allows(&id, &daily, at("2026-11-24T00:00:00Z"), &calendar), Ok(()));
-        let second = CountedUse { offer_id: id.clone(), at: at("2026-11-24T00:00:00Z") };
+        let second = CountedUse { offer_id: id.clone(), at: at("2026-11-24T00:00:00Z"), ever: true };
         marketing.count(&second);
         assert_eq!(marketing.allows(&id, &twice, second.at, &calendar), Err(Limit::PerCustomer));
         marketing.uncount(&first);
         assert_eq!(marketing.allows(&id, &twice, second.at, &calendar), Ok(()));
         marketing.uncount(&second);
         assert_eq!(marketing, Marketing::default());
+    }
+
+    #[test]
+    fn uses_that_a_period_alone_counts_make_room_when_it_is_over() {
+        let calendar = Calendar::new("UTC").unwrap();
+        let daily = Limits { per_customer_in: Some(PeriodLimit { uses: 1, period: Period::Day }), ..Limits::default() };
+        let ever = Limits { per_customer: Some(1), ..Limits::default() };
+        let start = Timestamp::parse("2026-11-23T12:00:00Z").unwrap();
+        let days = |days: i64| start.plus_seconds(days * 86_400);
+        let one = |n: usize, at, ever| CountedUse { offer_id: OfferId::new(&format!("o{n}")).unwrap(), at, ever };
+        let mut marketing = Marketing::default();
+        (0..MAX_COUNTED).for_each(|n| marketing.count(&one(n, start, n == 0)));
+        let new = OfferId::new("new").unwrap();
+        assert_eq!(marketing.allows(&new, &daily, days(35), &calendar), Err(Limit::PerCustomer), "no room");
+        assert_eq!(marketing.allows(&new, &daily, days(36), &calendar), Ok(()));
+        marketing.count(&one(1, days(36), false));
+        let left: Vec<&str> = marketing.uses.iter().map(|uses| uses.offer_id.as_str()).collect();
+        assert_eq!(left, ["o0", "o1"]);
+        // What counts for ever stays; a use that comes back after its entry went takes no other's place.
+        assert_eq!(
+            marketing.allows(&OfferId::new("o0").unwrap(), &ever, days(400), &calendar),
+            Err(Limit::PerCustomer)
+        );
+        marketing.uncount(&one(1, start, false));
+        assert_eq!(marketing.uses[1].uses, 1);
+        // Rows of before say nothing of it: their uses stay.
+        let old: OfferUses = serde_json::from_str(r#"{"offer_id": "o", "uses": 1, "times": []}"#).unwrap();
+        assert!(old.ever && old.counts(days(9_999)));
     }
 }

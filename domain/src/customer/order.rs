@@ -132,6 +132,12 @@ impl RecordLine {
             _ => self.line.quantity,
         }
     }
+
+    /// What has been refunded by shares once `returned` of it came back: floor(share x returned / charged), minor units.
+    #[must_use]
+    pub fn refund_of(&self, returned: i64, by: ChargedBy) -> i64 {
+        mul_div_floor(self.money_minor, returned, self.charged(by)).min(self.money_minor)
+    }
 }
 
 /// A completed order: all that later events about it need.
@@ -189,6 +195,19 @@ impl Record {
     #[must_use]
     pub fn refunded(&self) -> i64 {
         self.lines.iter().map(|line| line.refunded_minor).sum()
+    }
+
+    /// Whether nothing of it is kept.
+    #[must_use]
+    pub fn is_all_returned(&self) -> bool {
+        self.lines.iter().all(|line| line.returned >= line.bought())
+    }
+
+    /// What each line has refunded once all of it came back, minor units: together the money paid, but for what of a line
+    /// charged by ordered weight was never delivered (that is compensated in points).
+    #[must_use]
+    pub fn refunds_of_all(&self) -> Vec<i64> {
+        self.lines.iter().map(|line| line.refund_of(line.bought(), self.charged_by)).collect()
     }
 
     /// (kept, whole): the money of unrestricted lines that is kept after the returns so far, and all of it. Where no

@@ -67,6 +67,7 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
     let ended = draft.state.fact(key).map(|fact| (fact.kind(), fact.seq()));
     not_forgotten(draft, event)?;
     let before = draft.events.len();
+    let mut refund = None;
     forget_open(draft);
     if ended.is_none() {
         has_room(draft, &event.order)?;
@@ -80,7 +81,7 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
             same_lines(draft, &record, lines, *charged_by)?;
         }
         // Nothing can come of an order that was cancelled before it was heard of; the event is taken all the same.
-        (OrderFact::Placed { .. }, Some(_)) => return Ok(Reply::Order { changed: true }),
+        (OrderFact::Placed { .. }, Some(_)) => return Ok(Reply::Order { changed: true, refund: None }),
         (OrderFact::Weighed { lines }, None) => weigh_open(draft, event, lines)?,
         (OrderFact::Weighed { lines }, Some((FactKind::Completed, seq))) => {
             let record = draft.record(key, seq)?;
@@ -99,14 +100,14 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
             let record = draft.record(key, seq)?;
             let kept = kept_return(event, lines, *refund_minor, *fault);
             if record.returns.contains(&kept.event) {
-                return Ok(Reply::Order { changed: false });
+                return Ok(Reply::Order { changed: false, refund: None });
             }
             if record.returns.len() >= MAX_RETURNS {
                 return Err(Refusal::new(Code::TooManyOpen, format!("an order takes at most {MAX_RETURNS} returns")));
             }
             let decided = decided(draft, event.at);
             settle::settle(draft, decided);
-            returns::take_back(draft, record, &kept, decided)?;
+            refund = Some(Box::new(returns::take_back(draft, record, &kept, decided)?));
         }
         (OrderFact::Cancelled { .. }, Some((FactKind::Completed, _))) => {
             return Err(Refusal::new(Code::OrderEnded, format!("order {} was completed", event.order)));
@@ -130,7 +131,7 @@ pub(super) fn take(draft: &mut Draft<'_>, event: &OrderEvent) -> Result<Reply, R
     if changed {
         settle::age(draft);
     }
-    Ok(Reply::Order { changed })
+    Ok(Reply::Order { changed, refund })
 }
 
 /// Whether the customer can have one more order, if this is a new one.
@@ -380,7 +381,7 @@ fn finish(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp, paid_minor: i6
         settle::settle(draft, time);
         let result = draft
             .record(order.fingerprint(), draft.seq)
-            .and_then(|record| returns::take_back(draft, record, kept, time));
+            .and_then(|record| returns::take_back(draft, record, kept, time).map(drop));
         if let Err(refusal) = result {
             draft.signal(SignalKind::KeptEventRefused, time, Some(&order.shop_id), Some(order), &refusal.to_string());
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     card::{Barcode, CardStatus},
-    ids::{ApprovalId, CustomerId, EntryId, FlagName, HoldId, OrderId, ShopId},
+    ids::{ApprovalId, CustomerId, EntryId, FlagName, HoldId, LineId, OrderId, ShopId},
     policy::Tier,
     time::Timestamp,
 };
@@ -137,6 +137,33 @@ pub struct StatementEntry {
     /// The reason given, for adjustments and reviews.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The money refunded, minor units, for entries of a return.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_minor: Option<i64>,
+    /// The same for each line of the return.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<LineRefund>,
+}
+
+/// What a return refunds in money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Refund {
+    /// In all, minor units.
+    pub refund_minor: i64,
+    /// For each line of the return, by line_id.
+    pub lines: Vec<LineRefund>,
+}
+
+/// What a return refunds for a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LineRefund {
+    /// Which.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub line_id: LineId,
+    /// Minor units.
+    pub refund_minor: i64,
 }
 
 /// An earning under review.

@@ -7,7 +7,7 @@ use super::{
     earn,
     ledger::{EarnedBy, LotPart, Pending},
     order::{KeptReturn, Record},
-    read::Cause,
+    read::{Cause, LineRefund, Refund},
     sales,
 };
 use crate::{
@@ -26,18 +26,25 @@ pub(super) fn take_back(
     mut record: Record,
     kept: &KeptReturn,
     at: Timestamp,
-) -> Result<(), Refusal> {
-    let refunds = refunds(&record, kept, sales::repriced(draft, &record, kept)?)?;
+) -> Result<Refund, Refusal> {
+    let repriced = sales::repriced(draft, &record, kept)?;
+    let refunds = refunds(&record, kept, repriced)?;
     record.returns.push(kept.event);
     for ((i, quantity), refund) in refunds.lines.iter().zip(&refunds.minor) {
         record.lines[*i].returned += quantity;
         record.lines[*i].refunded_minor += refund;
     }
+    let all_returned = record.is_all_returned();
+    if all_returned && repriced.is_some() {
+        level(&mut record);
+    }
     let (money_kept, money) = record.kept();
     let order = record.order.clone();
-    if record.lines.iter().all(|line| line.returned >= line.bought()) {
+    if all_returned {
         sales::give_back(draft, &order, at)?;
     }
+    let refund = refunds.told(&record);
+    draft.refund = Some(refund.clone());
     // Given back first, then clawed back: what comes back can pay what is taken.
     if let Some(burn) = draft.state.ledger.burn(order.fingerprint()) {
         let due = burn.points - kept_of(burn.points, money_kept, money) - burn.given_back;
@@ -50,9 +57,19 @@ pub(super) fn take_back(
         claw_back(draft, &order, EarnedBy::Cashback, record.expires, left, at);
     }
     claw_bonuses_back(draft, &mut record, at);
+    draft.refund = None;
     draft.emit(Event::OrderAmended { decided: at, record: Box::new(record) });
     draft.announce_trust(at, &format!("order {order} returned"));
-    Ok(())
+    Ok(refund)
+}
+
+/// Where nothing is kept and all that was paid went back, each line has got its own back. Returns that were priced anew
+/// may have given one line's money for another's: restricted goods would keep a part of the others' points.
+fn level(record: &mut Record) {
+    let own = record.refunds_of_all();
+    if own.iter().sum::<i64>() == record.refunded() {
+        record.lines.iter_mut().zip(own).for_each(|(line, own)| line.refunded_minor = own);
+    }
 }
 
 /// Takes back what the returns booked so far leave nothing for of an order's bonuses.
@@ -76,6 +93,17 @@ fn kept_of(points: i64, kept: i64, whole: i64) -> i64 {
 struct Refunds {
     lines: Vec<(usize, i64)>,
     minor: Vec<i64>,
+}
+
+impl Refunds {
+    fn told(&self, record: &Record) -> Refund {
+        let lines = self
+            .lines
+            .iter()
+            .zip(&self.minor)
+            .map(|((i, _), minor)| LineRefund { line_id: record.lines[*i].line.line_id.clone(), refund_minor: *minor });
+        Refund { refund_minor: self.minor.iter().sum(), lines: lines.collect() }
+    }
 }
 
 /// `repriced`: what the whole return refunds where the offers of its sale are priced anew for what is kept.
@@ -124,8 +152,8 @@ fn default_refunds(record: &Record, lines: &[(usize, i64)], left: i64) -> Vec<i6
         .iter()
         .map(|(i, quantity)| {
             let line = &record.lines[*i];
-            let so_far = mul_div_floor(line.money_minor, line.returned + quantity, line.charged(record.charged_by));
-            let refund = (so_far.min(line.money_minor) - line.refunded_minor).clamp(0, left.max(0));
+            let so_far = line.refund_of(line.returned + quantity, record.charged_by);
+            let refund = (so_far - line.refunded_minor).clamp(0, left.max(0));
             left -= refund;
             refund
         })

@@ -10,7 +10,7 @@ use super::{
     hold::{HeldOffers, Hold},
     holds::new_hold,
     marketing::{CountedUse, ListedUse, MAX_SEGMENTS, Marketing, is_counted, is_listed, sold_on},
-    order::{KeptReturn, Record},
+    order::{KeptReturn, Record, RecordLine},
 };
 use crate::{
     amounts::mul_div_floor,
@@ -26,11 +26,6 @@ use crate::{
     },
     time::{Day, Timestamp},
 };
-
-/// How often uses of one offer come back to a customer in 30 days.
-const GIVE_BACKS: usize = 3;
-/// The days in which they are counted.
-const GIVE_BACK_DAYS: i64 = 30;
 
 /// A hold that was priced with offers, if the customer is still as it was then.
 ///
@@ -89,7 +84,11 @@ fn exchange_of(hold_id: &HoldId) -> Result<ExchangeId, Refusal> {
 /// Which offers' uses are counted here.
 fn counted<'a>(offers: impl IntoIterator<Item = &'a HeldOffer>, at: Timestamp) -> Vec<CountedUse> {
     let limited = offers.into_iter().filter(|held| is_counted(&held.offer.limits));
-    limited.map(|held| CountedUse { offer_id: held.offer_id.clone(), at }).collect()
+    let count = |held: &HeldOffer| {
+        let (offer_id, ever) = (held.offer_id.clone(), held.offer.limits.per_customer.is_some());
+        CountedUse { offer_id, at, ever }
+    };
+    limited.map(count).collect()
 }
 
 fn count(draft: &mut Draft<'_>, more: Vec<CountedUse>, less: Vec<CountedUse>) {
@@ -271,14 +270,15 @@ fn used_by(draft: &Draft<'_>) -> Vec<Used> {
     ends.flatten().collect()
 }
 
-/// Gives the uses of an order's sales back: it was cancelled, or returned in full. At most three times per offer in 30
-/// days; a use beyond stays taken.
+/// Gives the uses of an order's sales back: it was cancelled, or returned in full. At most so often per offer and time as
+/// the policy says; a use beyond stays taken.
 ///
 /// # Errors
 /// `internal` where the journal does not hold the sales; `busy` where too much is owed to promos already.
 pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) -> Result<(), Refusal> {
     let key = order.fingerprint();
-    let from = Timestamp(at.0.saturating_sub(GIVE_BACK_DAYS * Timestamp::DAY));
+    let (most, days) = (draft.context.policy.checkout.give_backs, draft.context.policy.checkout.give_back_days);
+    let from = Timestamp(at.0.saturating_sub(days * Timestamp::DAY));
     let owner = draft.owner();
     let mut before: Vec<OfferId> = Vec::new();
     let mut unlisted: Vec<ListedUse> = Vec::new();
@@ -288,7 +288,7 @@ pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) 
         let so_far =
             |id: &OfferId| marketing.returned_since(id, from) + before.iter().filter(|known| *known == id).count();
         let taken = hold.held_offers().iter().filter(|held| taken.contains(&held.offer_id));
-        let (back, stays): (Vec<&HeldOffer>, Vec<_>) = taken.partition(|held| so_far(&held.offer_id) < GIVE_BACKS);
+        let (back, stays): (Vec<&HeldOffer>, Vec<_>) = taken.partition(|held| so_far(&held.offer_id) < most);
         let exchange = give_back_id(&hold.hold_id).map_err(|rule| Refusal::new(Code::Internal, rule.to_string()))?;
         // A budget that also paid for an offer whose use stays was spent for good: no part of a use comes back.
         let comes_back = |promo: &str| {
@@ -313,27 +313,37 @@ pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) 
 }
 
 /// What a return refunds in all, minor units, where its order had a captured hold with offers: what is kept is priced
-/// with the hold's own offers, and the rest of the money paid for the lines comes back. `None` where the lines' shares
-/// decide: not one such hold, a refund that is named, the shop's fault, or nothing kept.
+/// with the hold's own offers, and the rest of the money paid for the lines comes back; where nothing is kept, all that is
+/// left. `None` where the lines' shares decide: not one such hold, a refund that is named, or the shop's fault.
 ///
 /// # Errors
 /// `internal` where the journal does not hold the sale.
 pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) -> Result<Option<i64>, Refusal> {
-    if kept.refund_minor.is_some() || kept.by_shop {
+    if kept.refund_minor.is_some() {
         return Ok(None);
     }
     // Of several carts none is the order's own: what is kept of it is of no one cart.
     let sales = draft.sales(record.order.fingerprint())?;
     let [sale] = &sales[..] else { return Ok(None) };
+    let before = |line: &RecordLine| line.bought() - line.returned;
+    let after = |line: &RecordLine| {
+        let back = kept.lines.iter().filter(|back| back.line_id == line.line.line_id);
+        before(line) - back.map(|back| back.quantity).sum::<i64>()
+    };
+    // However returns were cut, whoever was at fault for which: what a whole return gives has been given then.
+    if record.lines.iter().all(|line| after(line) <= 0) {
+        let left = record.refunds_of_all().iter().sum::<i64>() - record.refunded();
+        return Ok(Some(left.max(0)));
+    }
+    if kept.by_shop {
+        return Ok(None);
+    }
     let nobody = Shopper::guest();
     let basis = sale.hold.basis(&draft.context.calendar, &nobody);
-    let before = |id: &LineId| record.line(id).map_or(0, |i| record.lines[i].bought());
-    let after = |id: &LineId| {
-        let back: i64 = kept.lines.iter().filter(|line| line.line_id == *id).map(|line| line.quantity).sum();
-        record.line(id).map_or(0, |i| record.lines[i].bought() - record.lines[i].returned - back)
-    };
-    let (whole, left) = (keep(&basis, before)?, keep(&basis, after)?);
-    if left == 0 || whole == 0 {
+    let of = |id: &LineId| record.line(id).map(|i| &record.lines[i]);
+    let whole = keep(&basis, |id| of(id).map_or(0, RecordLine::bought))?;
+    let left = keep(&basis, |id| of(id).map_or(0, after))?;
+    if whole == 0 {
         return Ok(None);
     }
     // Points paid their part of the price; they are given back by their own rule.
@@ -342,8 +352,9 @@ pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) ->
     Ok(Some(refund.max(0)))
 }
 
-/// Points that the offers of an order's captured hold give for what was paid, by who pays for them. Nothing where there
-/// is no such hold, or its row cannot be read (which is said, and costs nobody the order).
+/// Points that the offers of an order's captured hold give for what was paid, by who pays for them: those of which a use
+/// was taken, for a use that is gone is never given. Nothing where there is no such hold, or its row cannot be read (which
+/// is said, and costs nobody the order).
 pub(super) fn bonuses(draft: &Draft<'_>, record: &Record) -> Vec<(FundedBy, i64)> {
     let sales = draft.sales(record.order.fingerprint()).unwrap_or_default();
     let Some(sale) = sales.first() else { return Vec::new() };
@@ -354,7 +365,8 @@ pub(super) fn bonuses(draft: &Draft<'_>, record: &Record) -> Vec<(FundedBy, i64)
     let basis = sale.hold.basis(&draft.context.calendar, &nobody);
     let given = bonus(&basis, sale.lines.as_deref(), record.rate_permyriad, money).unwrap_or_default();
     let mut by_funder: Vec<(FundedBy, i64)> = Vec::new();
-    for (funded_by, points) in given {
+    let taken = given.into_iter().filter(|(offer, _, _)| sale.taken.contains(offer));
+    for (_, funded_by, points) in taken {
         match by_funder.iter_mut().find(|(known, _)| *known == funded_by) {
             Some(known) => known.1 = known.1.saturating_add(points),
             None => by_funder.push((funded_by, points)),

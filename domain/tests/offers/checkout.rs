@@ -12,7 +12,7 @@ use adal_domain::{
     entity::{EntityKey, EntityKind},
     ids::{Actor, ExchangeId, HoldId, OrderId, OrderKey, Word},
     offers::{CompiledOffers, Reason, Use},
-    order_event::{CancelledBy, OrderEvent, OrderFact},
+    order_event::{CancelledBy, ChargedBy, Fault, OrderEvent, OrderFact},
     promo::{
         KeyHash, Token, Used,
         book::{BookEvent, Part},
@@ -168,6 +168,25 @@ impl Till {
             (other, _) => panic!("{other:?}"),
         }
     }
+
+    fn order(&mut self, event: &str, fact: OrderFact) -> Reply {
+        let order_id = OrderId::new("order").unwrap();
+        let order = OrderKey { shop_id: self.case.cart.shop_id.clone(), order_id };
+        let event_id = adal_domain::ids::EventId::new(event).unwrap();
+        self.taken(&Command::Order(OrderEvent { event_id, order, at: self.now, fact })).0
+    }
+
+    /// A return; answers what it refunds in all, which is what it refunds line by line.
+    fn returned(&mut self, event: &str, lines: Vec<LineQuantity>, by_shop: bool) -> i64 {
+        let fault = if by_shop { Fault::Shop } else { Fault::Customer };
+        match self.order(event, OrderFact::Returned { lines, refund_minor: None, fault }) {
+            Reply::Order { changed: true, refund: Some(refund) } => {
+                assert_eq!(refund.lines.iter().map(|line| line.refund_minor).sum::<i64>(), refund.refund_minor);
+                refund.refund_minor
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// What a quote says of money, whatever made it.
@@ -288,11 +307,7 @@ proptest! {
             _ => {
                 let (_, used) = till.capture(&held, None);
                 prop_assert_eq!(told(used).len(), parts.len());
-                let order_id = OrderId::new("order").unwrap();
-                let order = OrderKey { shop_id: till.case.cart.shop_id.clone(), order_id };
-                let fact = OrderFact::Cancelled { by: CancelledBy::Shop, after_picking: false };
-                let event_id = adal_domain::ids::EventId::new("e").unwrap();
-                till.taken(&Command::Order(OrderEvent { event_id, order, at: till.now, fact }));
+                till.order("e", OrderFact::Cancelled { by: CancelledBy::Shop, after_picking: false });
                 let returns: Vec<Box<str>> =
                     till.marketing().book.returns.iter().map(|(_, used)| used.promo.clone()).collect();
                 prop_assert_eq!(returns, parts.iter().map(|part| part.promo.clone()).collect::<Vec<_>>());
@@ -304,6 +319,48 @@ proptest! {
         after.book.returns.clear();
         prop_assert_eq!(after, before);
         prop_assert_eq!(points_of(&till.journal.state), had);
+        prop_assert_eq!(till.journal.replayed(), till.journal.state.clone());
+    }
+
+    #[test]
+    fn however_a_sale_comes_back_its_refunds_are_what_was_paid_and_its_points_are_undone(
+        case in cases(8, 6, 8),
+        points in 0_i64..400,
+        cuts in prop::collection::vec((any::<Index>(), any::<Index>(), any::<bool>()), 0..8),
+    ) {
+        let mut till = Till::new(case);
+        till.case.cart.points_to_burn = points;
+        let (_, held, _) = till.hold("h").unwrap();
+        let (sold, _) = till.capture(&held, None);
+        let lines = till.case.cart.lines.clone();
+        till.order("placed", OrderFact::Placed {
+            lines: lines.clone(), total_minor: None, charged_by: ChargedBy::Ordered, link_keys: vec![],
+        });
+        till.order("completed", OrderFact::Completed { paid_minor: sold.total_minor });
+        let mut left: Vec<LineQuantity> = lines
+            .iter()
+            .map(|line| LineQuantity { line_id: line.line_id.clone(), quantity: line.quantity })
+            .collect();
+        let mut refunded = 0;
+        for (n, (line, quantity, by_shop)) in cuts.into_iter().enumerate() {
+            if left.is_empty() {
+                break;
+            }
+            let i = line.index(left.len());
+            let quantity = 1 + i64::try_from(quantity.index(usize::try_from(left[i].quantity).unwrap())).unwrap();
+            let back = vec![LineQuantity { line_id: left[i].line_id.clone(), quantity }];
+            refunded += till.returned(&format!("r{n}"), back, by_shop);
+            prop_assert!(refunded <= sold.total_minor);
+            left[i].quantity -= quantity;
+            left.retain(|line| line.quantity > 0);
+        }
+        if !left.is_empty() {
+            refunded += till.returned("rest", left, false);
+        }
+        // Of lines that cost nothing none has a share of the delivery's money: it comes back by a named refund alone.
+        prop_assert_eq!(refunded, if sold.subtotal_minor == 0 { 0 } else { sold.total_minor });
+        prop_assert_eq!(points_of(&till.journal.state), (400, 400));
+        prop_assert!(till.journal.state.ledger.pending.is_empty(), "{:?}", till.journal.state.ledger.pending);
         prop_assert_eq!(till.journal.replayed(), till.journal.state.clone());
     }
 }

@@ -127,7 +127,7 @@ fn a_weight_said_again_says_nothing_new() {
     let (_, events) = journal.run_and_see(time(1, 63), &weighed);
     assert_eq!(signals(&events, SignalKind::WeightOff), 1);
     let (reply, events) = journal.run_and_see(time(1, 64), &weighed);
-    assert_eq!((reply, events.len()), (Ok(Reply::Order { changed: false }), 0));
+    assert_eq!((reply, events.len()), (Ok(Reply::Order { changed: false, refund: None }), 0));
 }
 
 /// "each change says why": the last score announced is the one that stands; `last_updated` never runs back.
@@ -430,9 +430,11 @@ fn a_return_that_comes_again_after_days_is_booked_once() {
     journal.run(bought, &say::placed("A", bought, &[say::line("milk", 3, Unit::Piece, 300_000)])).unwrap();
     journal.run(bought, &say::completed("A", bought, 300_000)).unwrap();
     let returned = say::returned("A", time(2, 10), &[("milk", 1)], None);
-    assert_eq!(journal.run(time(2, 10), &returned).unwrap(), Reply::Order { changed: true });
+    let Reply::Order { changed: true, refund: Some(_) } = journal.run(time(2, 10), &returned).unwrap() else {
+        panic!("a return refunds");
+    };
     let once = journal.state.ledger.clone();
-    assert_eq!(journal.run(time(9, 10), &returned).unwrap(), Reply::Order { changed: false });
+    assert_eq!(journal.run(time(9, 10), &returned).unwrap(), Reply::Order { changed: false, refund: None });
     let paid: i64 = journal.state.facts.iter().map(adal_domain::customer::facts::Fact::paid).sum();
     assert_eq!(paid, 200_000, "the refund counts once");
     assert_eq!(journal.state.ledger.debt, once.debt);

@@ -1,6 +1,6 @@
 //! The checkout: a quote prices a cart and writes nothing; a hold keeps it; capture takes it, release gives it back.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -9,6 +9,7 @@ use actix_web::{
 };
 use adal_actors::CommandId;
 use adal_domain::{
+    catalogue::CatalogueState,
     checkout::{Cart, Channel, LineQuantity, Quote, RejectedOffer, Uncovered},
     customer::{
         Command, Reply,
@@ -18,7 +19,7 @@ use adal_domain::{
     errors::Code,
     ids::{CustomerId, HoldId, OfferId, OrderId, ShopId, Word},
     line::Line,
-    offers::{self, CompiledOffers, Offer, OfferKind, Reason, document::Status},
+    offers::{self, CompiledOffers, Condition, Offer, OfferKind, Reason, document::Status},
     order_event::check_link_keys,
     qr::{Intent, Step},
     time::Timestamp,
@@ -30,7 +31,6 @@ use super::{Answered, approvals::Nothing, path_id, pos, stored, unexpected};
 use crate::{
     app::App,
     checkout::{self, Asked, Identity, Terms, Trial, meters},
-    clock::Stopwatch,
     http::{
         edge,
         extract::{Body, IdempotencyKey, MaybeBody, Principal, Question, Role, Strict},
@@ -124,15 +124,19 @@ pub struct Draft {
     /// Its id: one of the catalogue's is replaced.
     #[schema(value_type = String)]
     pub id: OfferId,
-    /// Promo (its codes have to be typed) or campaign.
-    #[serde(default = "campaign")]
-    pub kind: OfferKind,
+    /// Promo (its codes have to be typed) or campaign; left out: as the catalogue's offer of this id, or else a promo where
+    /// the document has codes.
+    #[serde(default)]
+    pub kind: Option<OfferKind>,
     /// The document.
     pub offer: Offer,
 }
 
-const fn campaign() -> OfferKind {
-    OfferKind::Campaign
+impl Draft {
+    fn kind(&self, known: &CatalogueState) -> OfferKind {
+        let by_codes = if self.offer.codes.is_empty() { OfferKind::Campaign } else { OfferKind::Promo };
+        self.kind.or_else(|| known.offer(&self.id).map(|entry| entry.kind)).unwrap_or(by_codes)
+    }
 }
 
 /// The most drafts of one trial.
@@ -189,10 +193,9 @@ pub async fn quote(
     }
     let trial = trial(&app, &who, body.dry_run.as_ref())?;
     let asked = prepare(&app, &who, client(&request, &app), body).await?;
-    let watch = Stopwatch::start();
-    let priced = checkout::price(&app, &asked, &trial, &BTreeSet::new()).await??;
-    let mut quote = priced.priced.quote;
-    meters::quoted(&watch, &quote);
+    let priced = checkout::quote(&app, &asked, &trial).await;
+    meters::quoted(priced.as_ref());
+    let mut quote = priced?;
     if let Principal::Customer { .. } = who {
         uniform(&mut quote);
     }
@@ -338,7 +341,7 @@ fn trial(app: &App, who: &Principal, dry_run: Option<&DryRun>) -> Result<Trial, 
         None => who.require(&[Role::Pos, Role::Service]).map(|()| Trial::default()),
         Some(dry_run) => {
             who.require(&[Role::Admin])?;
-            Ok(Trial { at: dry_run.at, offers: drafted(app, &dry_run.drafts)? })
+            Ok(Trial { is_dry: true, at: dry_run.at, offers: drafted(app, &dry_run.drafts)? })
         }
     }
 }
@@ -351,17 +354,22 @@ fn drafted(app: &App, drafts: &[Draft]) -> Result<Option<Arc<CompiledOffers>>, P
     if drafts.len() > MAX_DRAFTS {
         return Err(Problem::new(Code::InvalidField, format!("dry_run.drafts: at most {MAX_DRAFTS}")));
     }
+    let in_force = app.policy.load();
     for (i, draft) in drafts.iter().enumerate() {
-        offers::validate_as(draft.kind, &draft.offer).map_err(|mut refusal| {
+        offers::validate_as(draft.kind(&in_force.catalogue), &draft.offer).map_err(|mut refusal| {
             refusal.detail = format!("dry_run.drafts[{i}].offer.{}", refusal.detail);
             refusal
         })?;
     }
-    let in_force = app.policy.load();
-    let known = in_force.catalogue.offers().map(|(id, entry)| (id.clone(), entry.kind, Arc::clone(&entry.offer)));
+    let known = in_force.catalogue.offers().filter(|(id, _)| drafts.iter().all(|draft| draft.id != **id));
+    let known = known.map(|(id, entry)| (id.clone(), entry.kind, Arc::clone(&entry.offer)));
     let tried = drafts.iter().map(|draft| {
         // A draft is tried as if it were in force.
-        (draft.id.clone(), draft.kind, Arc::new(Offer { status: Status::Active, ..draft.offer.clone() }))
+        (
+            draft.id.clone(),
+            draft.kind(&in_force.catalogue),
+            Arc::new(Offer { status: Status::Active, ..draft.offer.clone() }),
+        )
     });
     Ok(Some(Arc::new(CompiledOffers::compile(in_force.revision, known.chain(tried)))))
 }
@@ -394,10 +402,12 @@ async fn prepare(app: &App, who: &Principal, client: Option<IpAddr>, body: Check
     };
     let (address, terminal) = match who {
         Principal::Customer { .. } => (client, None),
-        Principal::Service { key_id, .. } => {
-            (body.client_ip.as_deref().and_then(|ip| ip.parse().ok()), Some(key_id.as_str().into()))
+        Principal::Service { key_id, role, .. } => {
+            let terminal = (*role == Role::Pos).then(|| key_id.as_str().into());
+            (body.client_ip.as_deref().and_then(|ip| ip.parse().ok()), terminal)
         }
     };
+    let is_trusted = matches!(who, Principal::Service { .. });
     let cart = Cart {
         shop_id: body.shop_id,
         channel: body.channel,
@@ -409,7 +419,7 @@ async fn prepare(app: &App, who: &Principal, client: Option<IpAddr>, body: Check
         lines: body.lines,
     };
     let (link_keys, explain) = (body.link_keys, body.explain);
-    Ok(Asked { customer, cart, scan_step, no_burn, address, link_keys, terminal, explain })
+    Ok(Asked { customer, cart, scan_step, no_burn, address, link_keys, terminal, is_trusted, explain })
 }
 
 /// The public is not told why a code does not apply: that would help to guess one.
@@ -423,15 +433,26 @@ fn for_caller(who: &Principal, problem: Problem) -> Problem {
 }
 
 /// The public is told neither why a code does not apply, nor whose it is, nor which promos wait for one: all of that
-/// would help to guess one.
+/// would help to guess one. Nor of offers that are not for it: the shop's plans, and what it thinks of its customers.
 fn uniform(quote: &mut Quote) {
-    quote.rejected.retain(|rejected| rejected.code.is_some() || rejected.reason != Reason::CodeMissing.as_str());
+    quote.rejected.retain(|rejected| rejected.code.is_some() || !is_secret(rejected));
     for rejected in quote.rejected.iter_mut().filter(|rejected| rejected.code.is_some()) {
         let (code, reason) = (rejected.code.take(), Code::PromoNotApplicable.as_str().to_owned());
         *rejected = RejectedOffer { offer_id: None, code, reason, condition: None };
     }
     // The engine's order tells codes of offers from others.
     quote.rejected.sort_by(|a, b| a.code.cmp(&b.code));
+}
+
+/// Whether why an offer does not apply is the shop's own: it waits for a code, is not on, or is for others.
+fn is_secret(rejected: &RejectedOffer) -> bool {
+    let reasons = [Reason::CodeMissing, Reason::Draft, Reason::NotStarted, Reason::Ended];
+    let audiences = [Condition::Segments, Condition::Tiers, Condition::MinTrust];
+    reasons.iter().any(|reason| rejected.reason == reason.as_str())
+        || audiences
+            .into_iter()
+            .map(Reason::ConditionNotMet)
+            .any(|reason| rejected.condition.as_deref() == reason.condition())
 }
 
 fn own_id(who: &Principal) -> Option<CustomerId> {

@@ -14,7 +14,7 @@ use adal_domain::{
     errors::Code,
     hex,
     ids::OfferId,
-    offers::{NormalCode, Offer, OfferKind},
+    offers::{Offer, OfferKind},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -167,8 +167,10 @@ pub async fn cancel(
 ) -> Answered {
     who.require(&[Role::Admin])?;
     // Stopping twice is stopping: the key is asked for as with every change, and nothing needs to be recorded under it.
+    // Who finds the job stopped is told so as who repeats.
+    let before = app.store.job(&id).await?.ok_or_else(no_job)?;
     let job = app.store.cancel(&id).await?.ok_or_else(no_job)?;
-    Ok(reply(&request, StatusCode::OK, &JobView::from(job), false))
+    Ok(reply(&request, StatusCode::OK, &JobView::from(job), before.state == JobState::Cancelled))
 }
 
 fn no_job() -> Problem {
@@ -230,13 +232,8 @@ async fn piece(app: &App, offer: &OfferId, after: Option<String>) -> Result<(Byt
 /// # Errors
 /// 422 `offer_invalid`, naming both.
 pub(super) async fn refuse_unique(app: &App, offer: &Offer) -> Result<(), Problem> {
-    for (i, typed) in offer.codes.iter().enumerate() {
-        // Unique codes are long: most shared ones need no question.
-        let Some(code) = NormalCode::new(typed).filter(|code| code.as_str().len() >= codes::SIGNS) else { continue };
-        if let Some(owner) = app.store.offer_of(&code).await? {
-            let detail = format!("codes[{i}]: {typed:?} is a unique code of promo {owner}");
-            return Err(Problem::new(Code::OfferInvalid, detail));
-        }
+    match crate::codes::unique_among(&*app.store, &offer.codes).await? {
+        Some(detail) => Err(Problem::new(Code::OfferInvalid, detail)),
+        None => Ok(()),
     }
-    Ok(())
 }

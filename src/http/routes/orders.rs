@@ -13,7 +13,10 @@ use std::collections::HashMap;
 use actix_web::{HttpRequest, http::StatusCode, web::Data};
 use adal_actors::{AskError, CommandId, Request};
 use adal_domain::{
-    customer::{Command, Customer, Reply, read::SignalKind},
+    customer::{
+        Command, Customer, Reply,
+        read::{LineRefund, Refund, SignalKind},
+    },
     errors::Code,
     ids::{CustomerId, EventId, OrderKey},
     order_event::{OrderEvent, OrderFact},
@@ -73,6 +76,13 @@ pub struct EventResult {
     /// What exactly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The money that a return refunds, minor units; absent for other events, and for a return that waits for its order's
+    /// completion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refund_minor: Option<i64>,
+    /// The same for each of its lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<LineRefund>,
 }
 
 /// The answers, in the order of the events.
@@ -123,26 +133,28 @@ pub async fn events(request: HttpRequest, who: Principal, app: Data<App>, body: 
 }
 
 /// An event that the rules accepted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Taken {
     changed: bool,
     replayed: bool,
+    refund: Option<Box<Refund>>,
 }
 
 type Fate = Result<Taken, Problem>;
 
 fn result(event_id: Option<String>, fate: Fate) -> EventResult {
-    match fate {
-        Ok(Taken { changed: true, replayed: false }) => {
-            EventResult { event_id, outcome: Outcome::Applied, code: None, detail: None }
-        }
-        Ok(_) => EventResult { event_id, outcome: Outcome::Duplicate, code: None, detail: None },
-        Err(problem) => EventResult {
-            event_id,
-            outcome: Outcome::Refused,
-            code: Some(problem.code().as_str()),
-            detail: Some(problem.detail().to_owned()),
-        },
+    let (outcome, refund, problem) = match fate {
+        Ok(Taken { changed: true, replayed: false, refund }) => (Outcome::Applied, refund, None),
+        Ok(Taken { refund, .. }) => (Outcome::Duplicate, refund, None),
+        Err(problem) => (Outcome::Refused, None, Some(problem)),
+    };
+    EventResult {
+        event_id,
+        outcome,
+        code: problem.as_ref().map(|problem| problem.code().as_str()),
+        detail: problem.map(|problem| problem.detail().to_owned()),
+        refund_minor: refund.as_ref().map(|refund| refund.refund_minor),
+        lines: refund.map_or_else(Vec::new, |refund| refund.lines),
     }
 }
 
@@ -284,7 +296,7 @@ async fn send(app: &App, customer: CustomerId, parcel: Parcel<'_>) -> Result<Vec
 /// A pair of customer and shop that meets often in one week is a signal. An order counts once, in its own week, when its
 /// completion is taken.
 fn count_completed(app: &App, customer: &CustomerId, place: &Place, fate: &Fate) {
-    let (Some(at), Ok(Taken { changed: true, replayed: false })) = (place.completed, fate) else { return };
+    let (Some(at), Ok(Taken { changed: true, replayed: false, .. })) = (place.completed, fate) else { return };
     let inforce = app.policy.load();
     let often = inforce.policy.limits.shop_orders;
     if often == 0 {
@@ -328,7 +340,7 @@ fn decided(
 
 fn fate(answer: adal_actors::Answer<Customer>) -> Fate {
     match answer.outcome {
-        Ok(Reply::Order { changed }) => Ok(Taken { changed, replayed: answer.replayed }),
+        Ok(Reply::Order { changed, refund }) => Ok(Taken { changed, replayed: answer.replayed, refund }),
         Ok(other) => Err(unexpected(&other)),
         Err(refusal) => Err(Problem::from(refusal).replayed(answer.replayed)),
     }

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::{
     Answered, card_of, published,
     scanned::{self, Scanned},
+    shown::{OfferFor, offers_at_till},
 };
 use crate::{
     app::App,
@@ -49,9 +50,8 @@ pub struct ScanAnswer {
     /// Why not, as a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_not: Option<&'static str>,
-    /// Offers for this customer.
-    #[schema(value_type = Vec<Object>)]
-    pub offers: Vec<serde_json::Value>,
+    /// Campaigns that this customer would be given here now, by priority: 20 at most.
+    pub offers: Vec<OfferFor>,
 }
 
 /// A card as a till sees it.
@@ -107,13 +107,14 @@ pub async fn scan(request: HttpRequest, who: Principal, app: Data<App>, body: Bo
     let fresh = step.is_fresh(now);
     let scan =
         Scan { customer_id: id.clone(), step, intent: code.intent(), fresh, terminal: terminal.to_owned(), at: now };
+    let offers = offers_at_till(&app, &id, who.shop()).await?;
     let answer = ScanAnswer {
         card: seen(code, card),
         customer_id: id,
         scan_id: app.ring.seal_scan(&scan),
         can_burn: why_not.is_none(),
         why_not: why_not.map(Code::as_str),
-        offers: Vec::new(),
+        offers,
     };
     Ok(reply(&request, StatusCode::OK, &answer, false))
 }

@@ -95,8 +95,11 @@ pub async fn change(
         let command_id = CommandId::of(&who.scope(), &format!("{}/segments/{id}", key.0));
         let asked = Request::<Customer> { id: Some(command_id), print: body.print, command };
         let answer = app.customers.ask(id.as_str(), asked).await?;
-        answer.outcome.map_err(|refusal| Problem::from(refusal).replayed(answer.replayed))
+        answer.outcome.map_err(|refusal| Problem::from(refusal).replayed(answer.replayed))?;
+        Ok::<_, Problem>(answer.replayed)
     });
-    stream::iter(told).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
-    Ok(reply(&request, StatusCode::OK, &SegmentAnswer { segment_id, added, removed }, false))
+    let replayed: Vec<bool> = stream::iter(told).buffer_unordered(AT_ONCE).try_collect().await?;
+    // The rest of a request that was broken off is no repeat.
+    let replayed = !replayed.is_empty() && replayed.into_iter().all(|replayed| replayed);
+    Ok(reply(&request, StatusCode::OK, &SegmentAnswer { segment_id, added, removed }, replayed))
 }

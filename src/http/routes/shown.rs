@@ -12,8 +12,9 @@ use adal_domain::{
         marketing::{Marketing, is_counted},
     },
     errors::Code,
-    ids::{BannerId, CustomerId, OfferId},
-    offers::Shopper,
+    flags::Flag,
+    ids::{BannerId, CustomerId, OfferId, ShopId},
+    offers::{OfferKind, Shopper, document::Name},
     promo::budget_id,
     time::Timestamp,
 };
@@ -76,6 +77,9 @@ pub(super) async fn serve(
         limit @ 1..=MOST_SERVED => limit as usize,
         _ => return Err(Problem::new(Code::InvalidField, format!("limit: must be 1 to {MOST_SERVED}"))),
     };
+    if !app.flags.enabled(Flag::MarketingBanners, customer.map_or("", CustomerId::as_str)) {
+        return Err(Problem::new(Code::FeatureDisabled, "marketing.banners is off"));
+    }
     let in_force = app.policy.load_full();
     let Visitor { shopper, marketing, now } = visitor(app, customer).await?;
     let (day, minute) = in_force.calendar.clock(now);
@@ -140,6 +144,57 @@ async fn visitor(app: &App, customer: Option<&CustomerId>) -> Result<Visitor, Pr
     let (read, now) = published(app, id).await?;
     let shopper = read.state.shopper(&app.context(id.as_str()), now);
     Ok(Visitor { shopper, marketing: read.state.marketing().cloned().unwrap_or_default(), now })
+}
+
+/// Campaigns in the answer to a scan, at most.
+const MOST_OFFERS: usize = 20;
+/// Campaigns that are open to a customer and looked at for it, at most: some may have run out.
+const MOST_LOOKED_AT: usize = 100;
+
+/// An offer that a till may name to its customer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OfferFor {
+    /// The campaign.
+    #[schema(value_type = String)]
+    pub offer_id: OfferId,
+    /// What people read.
+    pub name: Name,
+    /// The first moment at which it no longer applies.
+    #[serde(with = "adal_domain::time::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+}
+
+/// Campaigns that the engine would grant this customer at a till of `shop` now, by priority, then by id. Promos wait for
+/// a code, which the till does not know.
+pub(super) async fn offers_at_till(
+    app: &App,
+    customer: &CustomerId,
+    shop: Option<&ShopId>,
+) -> Result<Vec<OfferFor>, Problem> {
+    let in_force = app.policy.load_full();
+    let Visitor { shopper, marketing, now } = visitor(app, Some(customer)).await?;
+    let (day, minute) = in_force.calendar.clock(now);
+    let clock = (day.weekday(), minute);
+    let viewer = Viewer { shopper: &shopper, channel: Some(Channel::Pos), shop, category: None, clock };
+    let mut open: Vec<_> = in_force
+        .catalogue
+        .offers()
+        .filter(|(_, entry)| entry.kind == OfferKind::Campaign && is_open_to(entry.kind, &entry.offer, &viewer, now))
+        .collect();
+    // Stable: among equals the order of ids, in which they came, stays.
+    open.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.offer.stacking.priority));
+    let mut offers = Vec::new();
+    for (id, entry) in open.into_iter().take(MOST_LOOKED_AT) {
+        if offers.len() == MOST_OFFERS {
+            break;
+        }
+        if would_be_granted(app, &in_force, id, (&viewer, &marketing), now).await? {
+            let (name, ends_at) = (entry.offer.name.clone(), entry.offer.ends_at);
+            offers.push(OfferFor { offer_id: id.clone(), name, ends_at });
+        }
+    }
+    Ok(offers)
 }
 
 /// Whether the engine would grant an offer: by its conditions that look at no cart, and by what is left of it for this

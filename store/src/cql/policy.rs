@@ -39,7 +39,7 @@ impl RetrySession for Once {
             return RetryDecision::DontRetry;
         }
         self.done = true;
-        metrics::counter!("adal_cql_retries_total").increment(1);
+        metrics::counter!("adal_cql_retries_total", "what" => "driver").increment(1);
         RetryDecision::RetryNextTarget(None)
     }
 
