@@ -10,6 +10,7 @@ use std::{cmp::Ordering, sync::Arc};
 use adal_actors::ports::{CodeJob, CodePage, JobCodes, JobState, StoreError};
 use adal_domain::{ids::OfferId, offers::NormalCode};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{
     db::{CodeJobRow, Database, Failed},
@@ -151,6 +152,7 @@ pub(super) async fn page(
     offer: &OfferId,
     after: Option<&str>,
     limit: usize,
+    deadline: Instant,
 ) -> Result<CodePage, Failed> {
     let mut parts: Vec<(String, u32, Arc<str>)> = Vec::new();
     for id in db.offer_jobs(offer.as_str()).await? {
@@ -175,7 +177,7 @@ pub(super) async fn page(
             Ok(codes.into_iter().map(|code| (code, part)).collect())
         })
     };
-    let found = merged(parts.len(), limit, Clone::clone, read).await?;
+    let found = merged(parts.len(), limit, deadline, Clone::clone, read).await?;
     let next = match found.len().cmp(&limit) {
         Ordering::Less => None,
         _ => found.last().map(|(code, _)| code.clone()),
@@ -202,6 +204,7 @@ pub(super) async fn of_job(
     job: &str,
     after: Option<&str>,
     limit: usize,
+    deadline: Instant,
 ) -> Result<JobCodes, Failed> {
     let Some(CodeJobRow { job: CodeJob { done, .. }, pending }) = db.code_job(job).await? else {
         return Ok(JobCodes::default());
@@ -214,7 +217,8 @@ pub(super) async fn of_job(
             db.codes_of_job(job, chunk, from.as_deref().or(after), count).await
         })
     };
-    let codes = merged(usize::try_from(chunks).unwrap_or(usize::MAX), limit, Clone::clone, read).await?;
+    let chunks = usize::try_from(chunks).unwrap_or(usize::MAX);
+    let codes = merged(chunks, limit, deadline, Clone::clone, read).await?;
     let next = codes.last().filter(|_| codes.len() >= limit).cloned();
     Ok(JobCodes { codes, next })
 }

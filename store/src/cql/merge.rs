@@ -1,10 +1,14 @@
 //! Lists that stand in many partitions, read as one: each partition in its order, the least of all heads first.
+//!
+//! A list is hundreds of reads. Where each fails now and then, one that began anew whenever one of them did would never
+//! come to its end: so the reads are repeated one by one, here, for all lists.
 
 use std::pin::Pin;
 
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
-use super::db::Failed;
+use super::{db::Failed, retry};
 
 /// Partitions that are read at the same time.
 const AT_ONCE: usize = 32;
@@ -21,20 +25,25 @@ struct Part<T> {
 }
 
 /// The first `limit` rows of all `parts` by `key`. `read(part, after, count)` gives rows of a partition after a row of
-/// it, at most so many, in the order of `key`; fewer: there are no more.
+/// it, at most so many, in the order of `key`; fewer: there are no more. A read that fails is repeated until `deadline`.
 pub(super) async fn merged<'a, T, K>(
     parts: usize,
     limit: usize,
+    deadline: Instant,
     key: impl Fn(&T) -> K,
-    read: impl Fn(usize, Option<T>, usize) -> Read<'a, T>,
+    read: impl Fn(usize, Option<T>, usize) -> Read<'a, T> + Sync,
 ) -> Result<Vec<T>, Failed>
 where
-    T: Clone + Send + 'a,
+    T: Clone + Send + Sync + 'a,
     K: Ord,
 {
     // A page's share of each, doubled: most pages then need one read of each.
     let mut count = (limit / parts.max(1)).saturating_mul(2).saturating_add(8).min(limit.max(1));
-    let reads: Vec<Read<'a, T>> = (0..parts).map(|part| read(part, None, count)).collect();
+    let read = |part: usize, after: Option<T>, count: usize| {
+        let read = &read;
+        async move { retry::until(deadline, "list", || read(part, after.clone(), count)).await }
+    };
+    let reads: Vec<_> = (0..parts).map(|part| read(part, None, count)).collect();
     let first: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
     let mut open = Vec::with_capacity(parts);
     for rows in first {
@@ -77,12 +86,12 @@ mod tests {
                 let rows: Vec<_> = rows.filter(|row| after.is_none_or(|after| *row > after)).take(count).collect();
                 Box::pin(async move { Ok(rows) })
             };
-            let found = merged(parts.len(), limit, |row| *row, read).await.unwrap();
+            let found = merged(parts.len(), limit, Instant::now(), |row| *row, read).await.unwrap();
             assert_eq!(found, all[..limit.min(all.len())], "{limit}");
         }
         let broken = |part, _, _| -> Read<'_, u32> {
             Box::pin(async move { if part == 1 { Err(Failed::NotDone("x".into())) } else { Ok(vec![]) } })
         };
-        assert!(merged(2, 5, |row| *row, broken).await.is_err());
+        assert!(merged(2, 5, Instant::now(), |row| *row, broken).await.is_err());
     }
 }

@@ -286,7 +286,8 @@ impl Inner {
 
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError> {
         let epoch = self.owner.claimed();
-        let found = self.timers.due(until, limit, protocol::bucket_of(self.clock.now()), epoch).await?;
+        let found =
+            self.timers.due(until, limit, protocol::bucket_of(self.clock.now()), epoch, self.deadline()).await?;
         let mut due: Vec<(Timestamp, EntityKey)> = Vec::with_capacity(found.len());
         for placed in found {
             let entity = &placed.timer.entity;
@@ -354,7 +355,8 @@ impl Journal for CqlStore {
 
     async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
         let after = after.map(|(source, seq, index)| OutboxPlace { source, seq, index });
-        Ok(self.inner.outbox.owed(after, limit, self.inner.owner.claimed()).await?)
+        let inner = &self.inner;
+        Ok(inner.outbox.owed(after, limit, inner.owner.claimed(), inner.deadline()).await?)
     }
 
     async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError> {
@@ -392,6 +394,7 @@ impl Journal for CqlStore {
         limit: usize,
     ) -> Result<Vec<EntityKey>, StoreError> {
         let inner = &self.inner;
+        let deadline = inner.deadline();
         let mut found = Vec::new();
         let mut after = after.map(str::to_owned);
         while found.len() < limit {
@@ -403,13 +406,14 @@ impl Journal for CqlStore {
                     inner.db.entities(kind, slice, after, count).await
                 })
             };
-            let page = merged(usize::from(SLICES), wanted, |entity| entity.id.clone(), read).await?;
+            let page = merged(usize::from(SLICES), wanted, deadline, |entity| entity.id.clone(), read).await?;
             let more = page.len() == wanted;
             after = page.last().map(|entity| entity.id.to_string());
             // One is listed before its first row: that one may never have come.
             let known = stream::iter(page).map(|entity| async move {
                 let rows = Stretch { after: Place::FIRST, before: Place::LAST, descending: false, limit: 1 };
-                let any = !inner.db.links(&entity, rows).await?.is_empty();
+                let any = retry::until(deadline, "entities", || inner.db.links(&entity, rows)).await?;
+                let any = !any.is_empty();
                 Ok::<_, Failed>(any.then_some(entity))
             });
             let known: Vec<Option<EntityKey>> = known.buffered(AT_ONCE).try_collect().await?;
@@ -435,7 +439,7 @@ impl Views for CqlStore {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ViewRow>, StoreError> {
-        views::list(&*self.inner.db, view, filter, before, limit).await
+        views::list(&*self.inner.db, view, filter, before, limit, self.inner.deadline()).await
     }
 }
 
@@ -468,7 +472,7 @@ impl Codes for CqlStore {
     }
 
     async fn page(&self, offer: &OfferId, after: Option<&str>, limit: usize) -> Result<CodePage, StoreError> {
-        Ok(codes::page(&*self.inner.db, offer, after, limit).await?)
+        Ok(codes::page(&*self.inner.db, offer, after, limit, self.inner.deadline()).await?)
     }
 
     async fn jobs(&self, after: Option<&str>, limit: usize) -> Result<Vec<CodeJob>, StoreError> {
@@ -476,7 +480,7 @@ impl Codes for CqlStore {
     }
 
     async fn codes_of(&self, job: &str, after: Option<&str>, limit: usize) -> Result<JobCodes, StoreError> {
-        Ok(codes::of_job(&*self.inner.db, job, after, limit).await?)
+        Ok(codes::of_job(&*self.inner.db, job, after, limit, self.inner.deadline()).await?)
     }
 }
 

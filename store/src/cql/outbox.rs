@@ -10,12 +10,14 @@ use std::{
 
 use adal_actors::ports::OwedEffect;
 use adal_domain::entity::EntityKey;
+use tokio::time::Instant;
 
 use super::{
     db::{Database, Failed, OutboxPlace, OutboxRow, Queue},
     marks::Marks,
     merge::{Read, merged},
     protocol::{SHARDS, SLICES, last_stamp, shard_of, slice_of, stamp},
+    retry,
 };
 
 /// Rows whose bucket is kept in mind, so that their delivery reads nothing.
@@ -85,12 +87,13 @@ impl Outbox {
         self.db.delete_outbox(queue, places, stamp(of.row_epoch, first.seq * 2 + 1)).await
     }
 
-    /// What is owed, by slice, source, seq and index, after `after`.
+    /// What is owed, by slice, source, seq and index, after `after`. Reads that fail are repeated until `deadline`.
     pub(super) async fn owed(
         &self,
         after: Option<OutboxPlace>,
         limit: usize,
         epoch: Option<u64>,
+        deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let mut found = Vec::new();
         let first = after.as_ref().map_or(0, |after| slice_of(shard_of(&after.source)));
@@ -100,7 +103,7 @@ impl Outbox {
             if found.len() >= limit {
                 break;
             }
-            found.extend(self.of_slice(slice, after.take(), limit - found.len(), epoch).await?);
+            found.extend(self.of_slice(slice, after.take(), limit - found.len(), epoch, deadline).await?);
         }
         Ok(found)
     }
@@ -111,8 +114,9 @@ impl Outbox {
         after: Option<OutboxPlace>,
         limit: usize,
         epoch: Option<u64>,
+        deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
-        let buckets = self.db.outbox_buckets(slice, BUCKETS).await?;
+        let buckets = retry::until(deadline, "outbox", || self.db.outbox_buckets(slice, BUCKETS)).await?;
         let whole = after.is_none();
         let empty = Mutex::new(Vec::new());
         let read = |part: usize, from: Option<OutboxRow>, count: usize| -> Read<'_, OutboxRow> {
@@ -131,7 +135,7 @@ impl Outbox {
             let place = &row.place;
             (place.source.kind.as_str(), place.source.id.clone(), place.seq, place.index)
         };
-        let rows = merged(buckets.len(), limit, key, read).await?;
+        let rows = merged(buckets.len(), limit, deadline, key, read).await?;
         if let (true, Some(epoch)) = (whole, epoch) {
             self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), epoch).await;
         }

@@ -15,6 +15,7 @@ use std::{
 
 use adal_domain::{entity::EntityKey, time::Timestamp};
 use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::{
     db::{Database, Failed, Queue, TimerRow},
@@ -22,6 +23,7 @@ use super::{
     merge::{Read, merged},
     outbox::{BUCKETS, shards_of},
     protocol::{SLICES, bucket_of, last_stamp, shard_of, slice_of, stamp},
+    retry,
 };
 
 /// A timer and the partition in which it was found.
@@ -72,16 +74,18 @@ impl Timers {
         }
     }
 
-    /// Timers not later than `until`, earliest first. `now`: the clock's bucket.
+    /// Timers not later than `until`, earliest first. `now`: the clock's bucket. Reads that fail are repeated until
+    /// `deadline`.
     pub(super) async fn due(
         &self,
         until: Timestamp,
         limit: usize,
         now: u32,
         epoch: Option<u64>,
+        deadline: Instant,
     ) -> Result<Vec<Placed>, Failed> {
-        let slices =
-            stream::iter(0..SLICES).map(|slice| self.queues(slice, bucket_of(until).max(now), epoch)).buffered(32);
+        let latest = bucket_of(until).max(now);
+        let slices = stream::iter(0..SLICES).map(|slice| self.queues(slice, latest, epoch, deadline)).buffered(32);
         let queues: Vec<Vec<Queue>> = slices.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
         let queues = queues.concat();
         let empty = Mutex::new(Vec::new());
@@ -101,7 +105,7 @@ impl Timers {
             let timer = &placed.timer;
             (timer.wake, timer.entity.kind.as_str(), timer.entity.id.clone())
         };
-        let found = merged(queues.len(), limit, key, read).await?;
+        let found = merged(queues.len(), limit, deadline, key, read).await?;
         if let Some(epoch) = epoch {
             self.drop_empty(empty.into_inner().unwrap_or_else(PoisonError::into_inner), until, epoch).await;
         }
@@ -110,7 +114,7 @@ impl Timers {
 
     /// The partitions of a slice in which something may be due: a timer that was asked for late stands in the bucket of
     /// then.
-    async fn queues(&self, slice: u8, until: u32, epoch: Option<u64>) -> Result<Vec<Queue>, Failed> {
+    async fn queues(&self, slice: u8, until: u32, epoch: Option<u64>, deadline: Instant) -> Result<Vec<Queue>, Failed> {
         // A bucket may be ahead of the clock (which may have leapt back): what is due may stand there.
         let highest = self.marks.highest(shards_of(slice)).await.unwrap_or_default();
         let until = until.max(highest);
@@ -118,7 +122,8 @@ impl Timers {
         let buckets: Vec<u32> = match known {
             Some(known) => known,
             None => {
-                let found = self.db.timer_buckets(slice, u32::MAX >> 1, BUCKETS).await?;
+                let all = || self.db.timer_buckets(slice, u32::MAX >> 1, BUCKETS);
+                let found = retry::until(deadline, "timers", all).await?;
                 if epoch.is_some() && found.len() < BUCKETS {
                     // What was put since the read began is in `listed`.
                     let put: Vec<u32> = lock(&self.listed)

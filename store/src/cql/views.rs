@@ -5,11 +5,13 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use adal_actors::ports::{StoreError, ViewRow};
 use adal_domain::entity::View;
+use tokio::time::Instant;
 
 use super::{
     db::{Database, ListPart, ViewEntry},
     merge::{Read, merged},
     protocol::SLICES,
+    retry,
 };
 
 /// Rows that a list of a view that is not listed looks at, of all views. More, and the answer would be a lie.
@@ -23,15 +25,17 @@ pub(super) fn row(entry: ViewEntry) -> ViewRow {
     ViewRow { key, filter, entity, value }
 }
 
+/// Reads that fail are repeated until `deadline`.
 pub(super) async fn list(
     db: &dyn Database,
     view: View,
     filter: Option<&str>,
     before: Option<&str>,
     limit: usize,
+    deadline: Instant,
 ) -> Result<Vec<ViewRow>, StoreError> {
     if !view.is_listed() || (filter.is_none() && !view.is_listed_whole()) {
-        return scan(db, view, filter, before, limit).await;
+        return scan(db, view, filter, before, limit, deadline).await;
     }
     let read = |part: usize, after: Option<ViewEntry>, count: usize| -> Read<'_, ViewEntry> {
         // Less than 64.
@@ -41,7 +45,7 @@ pub(super) async fn list(
             db.view_list(ListPart { view, filter, slice }, before, count).await
         })
     };
-    let found = merged(usize::from(SLICES), limit, |entry| Reverse(entry.key.clone()), read).await?;
+    let found = merged(usize::from(SLICES), limit, deadline, |entry| Reverse(entry.key.clone()), read).await?;
     Ok(found.into_iter().map(row).collect())
 }
 
@@ -52,11 +56,12 @@ async fn scan(
     filter: Option<&str>,
     before: Option<&str>,
     limit: usize,
+    deadline: Instant,
 ) -> Result<Vec<ViewRow>, StoreError> {
     let mut kept: BTreeMap<String, ViewEntry> = BTreeMap::new();
     let (mut cursor, mut looked_at) = (None, 0);
     loop {
-        let page = db.scan_views(cursor.as_ref(), PAGE).await?;
+        let page = retry::until(deadline, "list", || db.scan_views(cursor.as_ref(), PAGE)).await?;
         looked_at += page.found.len();
         for (of, entry) in page.found {
             let wanted = filter.is_none_or(|filter| entry.filter == filter)

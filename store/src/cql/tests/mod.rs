@@ -1,6 +1,7 @@
 //! The store above the model of a database: everything but the driver.
 
 mod faults;
+mod lists;
 mod ports;
 
 use std::{
