@@ -218,19 +218,17 @@ impl Effects {
         if let Some(lane) = self.lanes().get_mut(source) {
             lane.missed = false;
         }
-        // (0, 0) is before every effect: rows count from 1.
-        let page = match self.journal.owed(Some((source.clone(), 0, 0)), QUEUED).await {
-            Ok(page) => page,
+        let owed = match self.journal.owed_by(source, QUEUED).await {
+            Ok(owed) => owed,
             Err(error) => {
                 tracing::warn!(%source, %error, "the outbox cannot be read");
                 return false;
             }
         };
-        let all = page.len() < QUEUED || page.last().is_some_and(|last| last.source != *source);
-        let owed = page.into_iter().filter(|owed| owed.source == *source);
+        let all = owed.len() < QUEUED;
         let mut lanes = self.lanes();
         if let Some(lane) = lanes.get_mut(source) {
-            lane.next = owed.map(|OwedEffect { seq, index, effect, .. }| (seq, index, effect)).collect();
+            lane.next = owed.into_iter().map(|OwedEffect { seq, index, effect, .. }| (seq, index, effect)).collect();
             lane.behind = !all || lane.missed;
         }
         true

@@ -127,8 +127,11 @@ pub trait Journal: Send + Sync + 'static {
     /// The newest row with `at` not later than `at`.
     async fn seq_at(&self, entity: &EntityKey, at: Timestamp) -> Result<Option<u64>, StoreError>;
     /// Effects not yet delivered, in order of source, seq, index, at most `limit`, starting after `after` (which need not
-    /// exist: after `(source, 0, 0)` come those of `source`). Sources stand in any fixed order.
+    /// exist). Sources stand in any fixed order.
     async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError>;
+    /// Effects that one source owes and are not yet delivered, in order of seq and index, at most `limit`. Asked for each
+    /// source that owes something, so it costs what that one owes, however much others do.
+    async fn owed_by(&self, source: &EntityKey, limit: usize) -> Result<Vec<OwedEffect>, StoreError>;
     /// The target has them durably: they leave the outbox.
     async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError>;
     /// Entities whose wake time is not later than `until`, earliest first, at most `limit`. A timer stays until an

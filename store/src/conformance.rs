@@ -340,11 +340,18 @@ async fn effects_are_owed_until_delivered(factory: &dyn Factory) {
         let command = format!("{} {} {}", owed.source.id, owed.seq, owed.index);
         assert_eq!(owed.effect, effect("target", &command));
     }
+    for source in ["a", "b", "", "aa"].map(customer) {
+        let of: Vec<_> = found.iter().filter(|owed| owed.source == source).cloned().collect();
+        assert_eq!(journal.owed_by(&source, 99).await.unwrap(), of, "{source}: all that it owes and nothing else");
+        assert_eq!(journal.owed_by(&source, 4).await.unwrap(), of[..of.len().min(4)], "{source}: the first of it");
+    }
     let (gone, left) = expected.split_at(4);
     journal.delivered(gone.to_vec()).await.unwrap();
     journal.delivered(gone.to_vec()).await.unwrap();
     let ports = factory.reopen(ports).await;
     let owed = ports.journal.owed(None, 99).await.unwrap();
+    let by: Vec<_> = owed.iter().filter(|owed| owed.source == gone[0].0).cloned().collect();
+    assert_eq!(ports.journal.owed_by(&gone[0].0, 99).await.unwrap(), by, "what was delivered is not owed by anybody");
     assert_eq!(owed.iter().map(|owed| (owed.source.clone(), owed.seq, owed.index)).collect::<Vec<_>>(), left);
 }
 

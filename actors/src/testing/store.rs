@@ -33,7 +33,7 @@ pub enum Operation {
     Snapshot,
     /// [`Journal::rows`] and [`Journal::seq_at`].
     Rows,
-    /// [`Journal::owed`].
+    /// [`Journal::owed`] and [`Journal::owed_by`].
     Owed,
     /// [`Journal::delivered`].
     Delivered,
@@ -398,6 +398,17 @@ impl Journal for MemoryStore {
             let stored = self.stored();
             let later = stored.outbox.iter().filter(|(place, _)| after.as_ref().is_none_or(|after| *place > after));
             later.map(|(_, owed)| owed.clone()).take(limit).collect()
+        };
+        rest.then(found).await
+    }
+
+    async fn owed_by(&self, source: &EntityKey, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
+        let rest = self.pass(Operation::Owed).await?;
+        let of = |seq, index| (source.kind.as_str(), source.id.clone(), seq, index);
+        let found = {
+            let stored = self.stored();
+            let owed = stored.outbox.range(of(0, 0)..=of(u64::MAX, u32::MAX));
+            owed.map(|(_, owed)| owed.clone()).take(limit).collect()
         };
         rest.then(found).await
     }

@@ -205,6 +205,12 @@ async fn the_outbox_is_read_in_order(db: &dyn Database) {
     db.put_outbox(queue, &all[..2], 1).await.unwrap();
     assert_eq!(db.outbox(queue, None, 100).await.unwrap(), all);
     assert_eq!(db.outbox(queue, Some(&all[1].place), 2).await.unwrap(), all[2..4]);
+    let before = |source| OutboxPlace { source, seq: 0, index: 0 };
+    assert_eq!(db.outbox_of(queue, &before(customer("o1")), 100).await.unwrap(), all[..3]);
+    assert_eq!(db.outbox_of(queue, &before(customer("o1")), 2).await.unwrap(), all[..2]);
+    assert_eq!(db.outbox_of(queue, &all[0].place, 100).await.unwrap(), all[1..3]);
+    assert_eq!(db.outbox_of(queue, &before(promo("a")), 100).await.unwrap(), all[4..]);
+    assert!(db.outbox_of(queue, &before(customer("o")), 100).await.unwrap().is_empty());
     db.delete_outbox(queue, &[all[0].place.clone(), all[3].place.clone()], 2).await.unwrap();
     let left = [all[1].clone(), all[2].clone(), all[4].clone()];
     assert_eq!(db.outbox(queue, None, 100).await.unwrap(), left);

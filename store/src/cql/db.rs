@@ -361,6 +361,8 @@ pub trait Database: Send + Sync + 'static {
     async fn delete_outbox(&self, queue: Queue, places: &[OutboxPlace], stamp: i64) -> Done;
     /// Rows of a partition in order, after `after`.
     async fn outbox(&self, queue: Queue, after: Option<&OutboxPlace>, limit: usize) -> Result<Vec<OutboxRow>, Failed>;
+    /// Rows of a partition that are of the source of `after`, in order, after it.
+    async fn outbox_of(&self, queue: Queue, after: &OutboxPlace, limit: usize) -> Result<Vec<OutboxRow>, Failed>;
     /// As for timers.
     async fn put_outbox_bucket(&self, queue: Queue, stamp: i64) -> Done;
     /// As for timers, of all times.

@@ -137,6 +137,14 @@ fn journal_row(row: StoredRow) -> Result<JournalRow, Failed> {
     })
 }
 
+type Owed = (String, String, i64, i32, String, String, Vec<u8>);
+
+fn owed((kind, id, seq, index, target_kind, target_id, command): Owed) -> Result<OutboxRow, Failed> {
+    let index = u32::try_from(index).map_err(|_| damaged("the index of an effect is negative"))?;
+    let place = OutboxPlace { source: entity(&kind, &id)?, seq: small(seq, "the seq of an effect")?, index };
+    Ok(OutboxRow { place, effect: Effect { target: entity(&target_kind, &target_id)?, command } })
+}
+
 fn view_entry(row: (String, String, String, String, i64, Vec<u8>)) -> Result<ViewEntry, Failed> {
     let (key, filter, kind, id, seq, value) = row;
     Ok(ViewEntry { key, filter, entity: entity(&kind, &id)?, seq: small(seq, "a view's seq")?, value })
@@ -417,7 +425,6 @@ impl Database for Driver {
     }
 
     async fn outbox(&self, queue: Queue, after: Option<&OutboxPlace>, limit: usize) -> Result<Vec<OutboxRow>, Failed> {
-        type Stored = (String, String, i64, i32, String, String, Vec<u8>);
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -426,13 +433,17 @@ impl Database for Driver {
             (after.source.kind.as_str(), &*after.source.id, big(after.seq), after.index.cast_signed())
         });
         let values = (slice, bucket, kind, id, seq, index, most(limit));
-        let found = self.session.rows::<Stored>(&self.on.outbox, values).await?;
-        let owed = |(kind, id, seq, index, target_kind, target_id, command): Stored| {
-            let index = u32::try_from(index).map_err(|_| damaged("the index of an effect is negative"))?;
-            let place = OutboxPlace { source: entity(&kind, &id)?, seq: small(seq, "the seq of an effect")?, index };
-            Ok(OutboxRow { place, effect: Effect { target: entity(&target_kind, &target_id)?, command } })
-        };
-        found.into_iter().map(owed).collect()
+        self.session.rows::<Owed>(&self.on.outbox, values).await?.into_iter().map(owed).collect()
+    }
+
+    async fn outbox_of(&self, queue: Queue, after: &OutboxPlace, limit: usize) -> Result<Vec<OutboxRow>, Failed> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (slice, bucket) = in_queue(queue);
+        let (kind, id) = (after.source.kind.as_str(), &*after.source.id);
+        let values = (slice, bucket, kind, id, big(after.seq), after.index.cast_signed(), most(limit));
+        self.session.rows::<Owed>(&self.on.outbox_of, values).await?.into_iter().map(owed).collect()
     }
 
     async fn put_outbox_bucket(&self, queue: Queue, stamp: i64) -> Done {

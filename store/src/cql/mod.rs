@@ -359,6 +359,10 @@ impl Journal for CqlStore {
         Ok(inner.outbox.owed(after, limit, inner.owner.claimed(), inner.deadline()).await?)
     }
 
+    async fn owed_by(&self, source: &EntityKey, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
+        Ok(self.inner.outbox.owed_by(source, limit, self.inner.deadline()).await?)
+    }
+
     async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError> {
         self.epoch()?;
         let mut rows: Vec<Vec<OutboxPlace>> = Vec::new();

@@ -139,13 +139,28 @@ impl Outbox {
         if let (true, Some(epoch)) = (whole, epoch) {
             self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), epoch).await;
         }
-        let owed = rows.into_iter().map(|OutboxRow { place, effect }| OwedEffect {
-            source: place.source,
-            seq: place.seq,
-            index: place.index,
-            effect,
-        });
-        Ok(owed.collect())
+        Ok(rows.into_iter().map(owed).collect())
+    }
+
+    /// What one source owes, by seq and index. Reads that fail are repeated until `deadline`.
+    pub(super) async fn owed_by(
+        &self,
+        source: &EntityKey,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Vec<OwedEffect>, Failed> {
+        let slice = slice_of(shard_of(source));
+        let buckets = retry::until(deadline, "outbox", || self.db.outbox_buckets(slice, BUCKETS)).await?;
+        // Rows count from 1.
+        let first = OutboxPlace { source: source.clone(), seq: 0, index: 0 };
+        let read = |part: usize, from: Option<OutboxRow>, count: usize| -> Read<'_, OutboxRow> {
+            let bucket = buckets.get(part).copied().unwrap_or_default();
+            let after = from.map_or_else(|| first.clone(), |row| row.place);
+            Box::pin(async move { self.db.outbox_of(Queue { slice, bucket }, &after, count).await })
+        };
+        let key = |row: &OutboxRow| (row.place.seq, row.place.index);
+        let rows = merged(buckets.len(), limit, deadline, key, read).await?;
+        Ok(rows.into_iter().map(owed).collect())
     }
 
     /// Drops partitions that were found empty and stay so. That one is not dropped costs a read each time, and no more.
@@ -160,6 +175,10 @@ impl Outbox {
             }
         }
     }
+}
+
+fn owed(OutboxRow { place: OutboxPlace { source, seq, index }, effect }: OutboxRow) -> OwedEffect {
+    OwedEffect { source, seq, index, effect }
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

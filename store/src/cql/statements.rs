@@ -101,6 +101,9 @@ statements! {
     outbox: Read, Common,
         "SELECT kind, id, seq, idx, target_kind, target_id, command FROM @outbox \
          WHERE slice = ? AND bucket = ? AND (kind, id, seq, idx) > (?, ?, ?, ?) LIMIT ?";
+    outbox_of: Read, Common,
+        "SELECT kind, id, seq, idx, target_kind, target_id, command FROM @outbox \
+         WHERE slice = ? AND bucket = ? AND kind = ? AND id = ? AND (seq, idx) > (?, ?) LIMIT ?";
     drop_outbox: Write, Common, "DELETE FROM @outbox USING TIMESTAMP ? WHERE slice = ? AND bucket = ?";
     put_outbox_bucket: Write, Common, "INSERT INTO @outbox_bucket (slice, bucket) VALUES (?, ?) USING TIMESTAMP ?";
     outbox_buckets: Read, Common, "SELECT bucket FROM @outbox_bucket WHERE slice = ? LIMIT ?";

@@ -342,6 +342,11 @@ impl Journal for SqliteStore {
         self.read(move |conn| queries::owed(conn, after.as_ref(), limit)).await
     }
 
+    async fn owed_by(&self, source: &EntityKey, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
+        let source = source.clone();
+        self.read(move |conn| queries::owed_by(conn, &source, limit)).await
+    }
+
     async fn delivered(&self, effects: Vec<(EntityKey, u64, u32)>) -> Result<(), StoreError> {
         self.write(Work::Delivered(effects)).await.map(drop)
     }

@@ -6,7 +6,7 @@ use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View},
     time::Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{
     failure::refused,
@@ -216,8 +216,19 @@ pub(super) fn owed(
         .map_or(("", "", -1, -1), |(key, seq, index)| (key.kind.as_str(), &*key.id, to_sql(*seq), i64::from(*index)));
     let sql = "SELECT kind, id, seq, idx, target_kind, target_id, sum, command FROM outbox
                WHERE (kind, id, seq, idx) > (?1, ?2, ?3, ?4) ORDER BY kind, id, seq, idx LIMIT ?5";
+    owed_effects(conn, sql, params![kind, id, seq, index, limit_of(limit)])
+}
+
+/// Effects of one source not yet delivered, by seq and index.
+pub(super) fn owed_by(conn: &Connection, source: &EntityKey, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
+    let sql = "SELECT kind, id, seq, idx, target_kind, target_id, sum, command FROM outbox
+               WHERE kind = ?1 AND id = ?2 ORDER BY seq, idx LIMIT ?3";
+    owed_effects(conn, sql, params![source.kind.as_str(), &*source.id, limit_of(limit)])
+}
+
+fn owed_effects(conn: &Connection, sql: &str, of: impl Params) -> Result<Vec<OwedEffect>, StoreError> {
     let mut statement = conn.prepare_cached(sql).map_err(|e| refused(&e))?;
-    let mut rows = statement.query(params![kind, id, seq, index, limit_of(limit)]).map_err(|e| refused(&e))?;
+    let mut rows = statement.query(of).map_err(|e| refused(&e))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(|e| refused(&e))? {
         found.push(owed_effect(row)?);

@@ -312,6 +312,13 @@ impl Database for SimDb {
         self.page("outbox", ("outbox", queue(of)), after.map(owed), limit).await
     }
 
+    async fn outbox_of(&self, of: Queue, from: &OutboxPlace, limit: usize) -> Result<Vec<OutboxRow>, Failed> {
+        let within = (after(owed(from)), after(of_entity(&from.source)));
+        let mut rows = self.range("outbox_of", ("outbox", queue(of)), within).await?;
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
     async fn put_outbox_bucket(&self, of: Queue, stamp: i64) -> Done {
         let key = key("outbox_bucket", vec![int(of.slice)], vec![int(of.bucket)]);
         self.write("put_outbox_bucket", vec![put(key, stamp, of.bucket)]).await
