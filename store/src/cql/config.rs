@@ -27,7 +27,8 @@ pub struct CqlConfig {
     pub local_datacenter: Option<String>,
     /// How long a statement may take.
     pub request_timeout: Duration,
-    /// How long an append is repeated before its caller is told that it is in doubt.
+    /// How long an append is repeated before its caller is told that it is in doubt, and the reads of a list before it is
+    /// given up.
     pub append_deadline: Duration,
     /// Statements in flight; one more is refused at once.
     pub max_in_flight: usize,
