@@ -7,7 +7,7 @@ use adal_store::testing::cassandra::{self, Cassandra};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, TempDir, app_cart, bought, fresh_key,
+    Client, TempDir, app_cart, block_on, bought, fresh_key,
     process::{Process, Store, adal},
     real_now,
 };
@@ -35,10 +35,6 @@ fn done(store: &Store, words: &[&str]) -> String {
     let output = store.adal(words);
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// What a shop does in a day, and all that the server says afterwards.

@@ -1,5 +1,5 @@
-//! Proof by faults, in short: the scenarios of `make torture` with few faults each, and the proof that the checker sees
-//! what is planted. A printed seed makes a run's choices again: `ADAL_SEED=17`.
+//! Proof by faults, in short: the scenarios of `make torture` with few faults each, on a file and on a real Cassandra, and
+//! the proof that the checker sees what is planted. A printed seed makes a run's choices again: `ADAL_SEED=17`.
 
 use std::path::Path;
 
@@ -7,16 +7,18 @@ use adal_load_tests::torture::{
     any_seed,
     checker::{self, Findings},
     command::{About, Role, Sent},
-    deployment::{Deployment, Store},
+    deployment::Deployment,
+    place::{FILE, KEYSPACE, Place, Store, another_keyspace},
     recorder::{self, Load},
     report::table,
     scenarios::{Plan, Scenario},
     seen::{self, Seen},
     shopper,
 };
+use adal_store::testing::cassandra::{self, Cassandra};
 use serde_json::{Value, json};
 
-use crate::harness::TempDir;
+use crate::harness::{TempDir, block_on};
 
 fn seed() -> u64 {
     let seed = std::env::var("ADAL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(any_seed);
@@ -26,9 +28,13 @@ fn seed() -> u64 {
 
 /// Runs a scenario with so many faults; nothing may be lost.
 fn survives(scenario: Scenario, count: u32) {
+    survives_on(Store::Sqlite, None, scenario, count);
+}
+
+fn survives_on(store: Store, shared: Option<&Cassandra>, scenario: Scenario, count: u32) {
     let dir = TempDir::new();
     let binary = Path::new(env!("CARGO_BIN_EXE_adal"));
-    let plan = Plan { binary, folder: dir.path(), store: Store::Sqlite, count, seed: seed() };
+    let plan = Plan { binary, folder: dir.path(), store, shared, count, seed: seed() };
     let outcome = scenario.run(&plan).unwrap();
     println!("{}", table(std::slice::from_ref(&outcome)));
     assert!(outcome.is_clean(), "{}", outcome.told());
@@ -75,6 +81,27 @@ fn ten_terminals_at_once_get_the_one_use_of_a_customer_once() {
     survives(Scenario::RaceEach, 2);
 }
 
+/// The database that the tests of this binary share, for what leaves it alone.
+fn shared() -> impl std::ops::Deref<Target = Cassandra> {
+    block_on(cassandra::shared())
+}
+
+#[test]
+fn on_cassandra_what_was_acknowledged_survives_kill_9_at_any_moment() {
+    survives_on(Store::Cql, Some(&shared()), Scenario::Kill, 4);
+}
+
+#[test]
+fn two_owners_who_both_believe_it_lose_nothing_and_do_nothing_twice() {
+    survives_on(Store::Cql, Some(&shared()), Scenario::Owners, 2);
+}
+
+#[test]
+fn a_database_that_is_killed_under_load_loses_nothing() {
+    // It has one of its own: others are not to wait until it is back.
+    survives_on(Store::Cql, None, Scenario::DbKill, 1);
+}
+
 /// A store with a history, settled and looked at.
 struct Settled {
     dir: TempDir,
@@ -83,10 +110,10 @@ struct Settled {
 }
 
 impl Settled {
-    fn new() -> Self {
+    fn new(place: impl FnOnce(&Path) -> Place) -> Self {
         let dir = TempDir::new();
         let binary = Path::new(env!("CARGO_BIN_EXE_adal"));
-        let mut deployment = Deployment::new(binary, dir.path(), Store::Sqlite, &[]).unwrap();
+        let mut deployment = Deployment::new(binary, dir.path(), place(dir.path()), &[]).unwrap();
         deployment.start().unwrap();
         let history = recorder::prepare(&deployment, "s").unwrap();
         let mut settled = Self { dir, deployment, history };
@@ -140,9 +167,13 @@ fn planted(settled: &Settled, seen: &Seen, plant: impl FnOnce(&mut Seen)) -> Fin
     found
 }
 
+fn in_a_file(dir: &Path) -> Place {
+    Place::file(&dir.join("adal.db"))
+}
+
 #[test]
 fn the_checker_sees_every_error_that_is_planted_into_what_was_seen() {
-    let mut settled = Settled::new();
+    let mut settled = Settled::new(in_a_file);
     settled.settle();
     let seen = settled.look();
     let found = settled.check(&seen);
@@ -227,10 +258,29 @@ fn answers_that_were_planted(settled: &Settled, seen: &Seen) {
 
 #[test]
 fn the_checker_sees_what_was_done_to_the_store_behind_the_recorder() {
-    let mut settled = Settled::new();
+    let mut settled = Settled::new(in_a_file);
+    let (database, early) = (settled.dir.path().join("adal.db"), settled.dir.path().join("early.db"));
+    let keep = |_: &Deployment| assert!(std::fs::copy(&database, &early).unwrap() > 0);
+    behind_the_recorder(&mut settled, keep, |deployment| deployment.set(FILE, early.to_str().unwrap()));
+}
+
+#[test]
+fn on_cassandra_the_checker_sees_the_same() {
+    let server = shared();
+    let mut settled = Settled::new(|_| Place::beside_others(&server));
+    let early = settled.dir.path().join("early.adal").to_str().unwrap().to_owned();
+    let keep = |deployment: &Deployment| drop(deployment.told(&["export", &early]).unwrap());
+    behind_the_recorder(&mut settled, keep, |deployment| {
+        deployment.set(KEYSPACE, &another_keyspace());
+        deployment.migrate().unwrap();
+        deployment.told(&["import", &early]).unwrap();
+    });
+}
+
+/// `keep` keeps the store as it is, `back` goes back to what was kept.
+fn behind_the_recorder(settled: &mut Settled, keep: impl FnOnce(&Deployment), back: impl FnOnce(&mut Deployment)) {
     settled.deployment.stop().unwrap();
-    let early = settled.dir.path().join("early.db");
-    std::fs::copy(&settled.deployment.database, &early).unwrap();
+    keep(&settled.deployment);
     settled.deployment.start().unwrap();
     settled.load("later", 60);
     settled.settle();
@@ -243,10 +293,11 @@ fn the_checker_sees_what_was_done_to_the_store_behind_the_recorder() {
     let capture = shopper::end(Role::Service, "n2".into(), "c1".into(), hold, true);
     recorder::send_all(&settled.deployment, vec![capture]).unwrap();
     let found = settled.check(&settled.look());
-    assert_eq!((found.points.len(), found.twice.len()), (1, 1), "{found:#?}");
-    // A file of before: everything that was acknowledged since is gone.
+    let found_of = found.columns().map(|(column, all)| (column, all.len())).into_iter().filter(|(_, count)| *count > 0);
+    assert_eq!(found_of.collect::<Vec<_>>(), [("twice", 1), ("points", 1)], "{found:#?}");
+    // A store of before: everything that was acknowledged since is gone.
     settled.deployment.stop().unwrap();
-    std::fs::copy(&early, &settled.deployment.database).unwrap();
+    back(&mut settled.deployment);
     settled.deployment.start().unwrap();
     let found = settled.check(&settled.look());
     let later = settled.history.iter().filter(|sent| sent.command.key.starts_with("later") && sent.done().is_some());

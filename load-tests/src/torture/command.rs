@@ -134,6 +134,8 @@ pub struct Sent {
     pub doubted: bool,
     /// Answers 500: something broke inside.
     pub broke: u32,
+    /// Answers 503: not now, or not here.
+    pub unready: u32,
     /// When it was first sent and when it was answered, milliseconds from the recorder's start.
     pub at: (u64, u64),
     /// What was answered at last, if anything was.

@@ -7,39 +7,40 @@ use std::{
     fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
+use adal_store::testing::cassandra::Cassandra;
 use serde::Deserialize;
 
-use super::command::Role;
+use super::{command::Role, place::Place};
 use crate::{
     Done,
+    clock::Stopwatch,
     process::{Process, free_ports},
 };
 
-/// Which store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Store {
-    /// One file, one process.
-    Sqlite,
-}
+/// How long a process may take to end by itself.
+const END: Duration = Duration::from_secs(30);
 
 /// Where the processes listen now.
 #[derive(Debug, Default)]
 pub struct Target(RwLock<Vec<Option<SocketAddr>>>);
 
 impl Target {
-    /// Where a client of that number asks; none: its process is away.
-    pub fn of(&self, client: usize) -> Option<SocketAddr> {
+    /// Where a client of that number asks when it was sent on so often: its own process, or the next one that is there.
+    /// None: all are away.
+    pub fn of(&self, client: usize, turn: usize) -> Option<SocketAddr> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(client % all.len().max(1)).copied().flatten()
+        let first = client.wrapping_add(turn) % all.len().max(1);
+        all.iter().cycle().skip(first).take(all.len()).copied().flatten().next()
     }
 
-    fn set(&self, node: usize, address: Option<SocketAddr>) {
+    fn set(&self, number: usize, address: Option<SocketAddr>) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = all.get_mut(node) {
+        if let Some(place) = all.get_mut(number) {
             *place = address;
         }
     }
@@ -75,18 +76,26 @@ pub struct Checked {
     pub problems: Vec<String>,
 }
 
+/// One of the processes.
+#[derive(Debug)]
+struct Server {
+    /// What the cluster calls it.
+    name: String,
+    process: Option<Process>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Deployment {
     binary: PathBuf,
-    /// Where the log is, and the store unless it was put elsewhere.
+    /// Where the logs are.
     folder: PathBuf,
-    /// The database file.
-    pub database: PathBuf,
     settings: Vec<(String, String)>,
     /// By how many seconds the clock of processes to come is ahead.
     ahead_s: i64,
-    nodes: Vec<Option<Process>>,
+    servers: Vec<Server>,
+    // Dropped after the processes that use it.
+    database: Option<Cassandra>,
     /// Where the processes listen.
     pub target: Arc<Target>,
     /// The callers' credentials.
@@ -116,32 +125,29 @@ const SETTINGS: [(&str, &str); 17] = [
 ];
 
 impl Deployment {
-    /// A store in `folder` with keys, and no process yet. `settings`: further variables.
+    /// A store with keys, and no process yet; all else of it is in `folder`. `settings`: further variables.
     ///
     /// # Errors
     /// Where the store or its keys cannot be made.
-    pub fn new(binary: &Path, folder: &Path, store: Store, settings: &[(&str, &str)]) -> Done<Self> {
-        let Store::Sqlite = store;
-        Self::at(binary, folder, &folder.join("adal.db"), settings)
-    }
-
-    /// The same with the database elsewhere.
-    ///
-    /// # Errors
-    /// As for [`Self::new`].
-    pub fn at(binary: &Path, folder: &Path, database: &Path, settings: &[(&str, &str)]) -> Done<Self> {
+    pub fn new(binary: &Path, folder: &Path, place: Place, settings: &[(&str, &str)]) -> Done<Self> {
         std::fs::create_dir_all(folder)?;
-        let settings = SETTINGS.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut new = Self {
             binary: binary.to_owned(),
             folder: folder.to_owned(),
-            database: database.to_owned(),
-            settings: settings.collect(),
+            settings: place.variables.into_iter().chain(SETTINGS.iter().chain(settings).map(owned)).collect(),
             ahead_s: 0,
-            nodes: vec![None],
+            servers: vec![Server { name: "a".to_owned(), process: None }],
+            database: place.server,
             target: Arc::new(Target(RwLock::new(vec![None]))),
             keys: Keys { service: String::new(), admin: String::new(), pos: String::new() },
         };
+        // Servers that share a store share the ring too.
+        let ring = new.folder.join("ring");
+        new.set("ADAL__QR__FILE", &ring.display().to_string());
+        if place.has_tables {
+            new.migrate()?;
+        }
         new.keys = Keys {
             service: new.key(&["--role", "service"])?,
             admin: new.key(&["--role", "admin"])?,
@@ -150,12 +156,42 @@ impl Deployment {
         Ok(new)
     }
 
+    /// Makes the tables of the keyspace that the settings name.
+    ///
+    /// # Errors
+    /// Where they cannot be made.
+    pub fn migrate(&self) -> Done {
+        self.told(&["migrate"]).map(drop)
+    }
+
+    /// Several servers on the one store, by the names that the cluster has of them. None of them runs yet.
+    pub fn name_servers(&mut self, names: &[&str]) {
+        self.servers = names.iter().map(|name| Server { name: (*name).to_owned(), process: None }).collect();
+        self.target = Arc::new(Target(RwLock::new(vec![None; names.len()])));
+    }
+
+    /// The database that was started for this deployment alone.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn database(&mut self) -> Done<&mut Cassandra> {
+        Ok(self.database.as_mut().ok_or("no database was started for this alone")?)
+    }
+
     fn key(&self, words: &[&str]) -> Done<String> {
-        let made = self.run(&[&["keys", "create"], words].concat())?;
+        Ok(self.told(&[&["keys", "create"], words].concat())?.trim().to_owned())
+    }
+
+    /// What a command of the program says on the store.
+    ///
+    /// # Errors
+    /// What it complains of.
+    pub fn told(&self, words: &[&str]) -> Done<String> {
+        let made = self.run(words)?;
         if made.status.success() {
-            return Ok(String::from_utf8(made.stdout)?.trim().to_owned());
+            return Ok(String::from_utf8(made.stdout)?);
         }
-        Err(format!("no key: {}", String::from_utf8_lossy(&made.stderr)).into())
+        Err(format!("adal {}: {}", words.join(" "), String::from_utf8_lossy(&made.stderr)).into())
     }
 
     /// Has processes to come take the time from Debian's libfaketime: `file` says by how much it differs, from moment to
@@ -200,7 +236,6 @@ impl Deployment {
         let mut command = Command::new(&self.binary);
         command.args(words).current_dir(&self.folder).stdin(Stdio::null());
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
-        command.env("ADAL__STORE__SQLITE__PATH", &self.database);
         if self.ahead_s != 0 {
             command.env("FAKETIME", format!("{:+}s", self.ahead_s));
         }
@@ -215,9 +250,17 @@ impl Deployment {
         Ok(self.command(words).output()?)
     }
 
-    /// Where the processes log to.
-    pub fn log(&self) -> PathBuf {
-        self.folder.join("server.log")
+    /// Where a process logs to.
+    fn log(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("server-{number}.log"))
+    }
+
+    fn server(&mut self, number: usize) -> Done<&mut Server> {
+        Ok(self.servers.get_mut(number).ok_or("no such server")?)
+    }
+
+    fn process(&self, number: usize) -> Done<&Process> {
+        Ok(self.servers.get(number).and_then(|server| server.process.as_ref()).ok_or("no process runs")?)
     }
 
     /// Starts the process, and waits until it is ready; the clients find it from then on.
@@ -236,22 +279,56 @@ impl Deployment {
     /// # Errors
     /// Where it neither serves nor ends.
     pub fn start_or_refusal(&mut self) -> Done<Option<String>> {
+        self.begin(0)?;
+        let Err(error) = self.ready(0) else { return Ok(None) };
+        let mut process = self.server(0)?.process.take().ok_or("no process runs")?;
+        if process.ended()?.is_some() { Ok(Some(std::fs::read_to_string(self.log(0))?)) } else { Err(error) }
+    }
+
+    /// Starts one of the servers, and does not wait: it may have to stand by. No client asks it yet.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn begin(&mut self, number: usize) -> Done {
         let (listen, metrics) = free_ports()?;
         // Its own words alone, for whoever reads of a refusal.
-        let log = File::create(self.log())?;
+        let log = File::create(self.log(number))?;
         let mut command = self.command(&["serve"]);
         command.env("ADAL__SERVER__LISTEN", listen.to_string()).env("ADAL__METRICS__LISTEN", metrics.to_string());
+        command.env("ADAL__STORE__CQL__NODE", &self.server(number)?.name);
         command.stdout(log.try_clone()?).stderr(log);
-        let mut process = Process::spawn(command, listen)?;
-        if let Err(error) = process.wait_until("/readyz", &self.log()) {
-            return if process.ended()?.is_some() {
-                Ok(Some(std::fs::read_to_string(self.log())?))
-            } else {
-                Err(error)
-            };
+        self.server(number)?.process = Some(Process::spawn(command, listen)?);
+        Ok(())
+    }
+
+    /// Waits until a server that was begun is ready; the clients find it from then on.
+    ///
+    /// # Errors
+    /// Where it ends instead, or takes too long.
+    pub fn ready(&mut self, number: usize) -> Done {
+        let log = self.log(number);
+        let process = self.server(number)?.process.as_mut().ok_or("no process runs")?;
+        process.wait_until("/readyz", &log)?;
+        let address = process.address;
+        self.target.set(number, Some(address));
+        Ok(())
+    }
+
+    /// Waits until a server ends by itself. The clients may ask it until then.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn end_of(&mut self, number: usize) -> Done<ExitStatus> {
+        let watch = Stopwatch::start();
+        while watch.elapsed() < END {
+            if let Some(status) = self.server(number)?.process.as_mut().ok_or("no process runs")?.ended()? {
+                self.target.set(number, None);
+                self.server(number)?.process = None;
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        self.put(Some(process));
-        Ok(None)
+        Err(format!("a server did not end within {} s", END.as_secs()).into())
     }
 
     /// Has the clients ask somewhere else: at a proxy before the process.
@@ -261,47 +338,58 @@ impl Deployment {
 
     /// Where the process itself listens.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.nodes.first()?.as_ref().map(|process| process.address)
+        self.process(0).ok().map(|process| process.address)
     }
 
-    fn put(&mut self, process: Option<Process>) {
-        self.target.set(0, process.as_ref().map(|process| process.address));
-        if let Some(place) = self.nodes.first_mut() {
-            *place = process;
-        }
-    }
-
-    fn take(&mut self) -> Done<Process> {
-        self.target.set(0, None);
-        self.nodes.first_mut().and_then(Option::take).ok_or_else(|| "no process runs".into())
+    /// `kill -9` of the first server.
+    ///
+    /// # Errors
+    /// Where no process runs.
+    pub fn kill(&mut self) -> Done {
+        self.kill_server(0)
     }
 
     /// `kill -9`.
     ///
     /// # Errors
     /// Where no process runs.
-    pub fn kill(&mut self) -> Done {
+    pub fn kill_server(&mut self, number: usize) -> Done {
         // The address stays until it is gone: clients are to be in the middle of something.
-        let process = self.nodes.first_mut().and_then(Option::take).ok_or("no process runs")?;
-        process.kill()?;
-        self.target.set(0, None);
+        self.server(number)?.process.take().ok_or("no process runs")?.kill()?;
+        self.target.set(number, None);
         Ok(())
     }
 
-    /// A stop as an operator does it.
+    /// A stop of all servers as an operator does it.
     ///
     /// # Errors
-    /// Where it does not end in time.
+    /// Where one does not end in time, or none runs.
     pub fn stop(&mut self) -> Done {
-        self.take()?.terminate()
+        let mut stopped = 0;
+        for (number, server) in self.servers.iter_mut().enumerate() {
+            self.target.set(number, None);
+            if let Some(process) = server.process.take() {
+                process.terminate()?;
+                stopped += 1;
+            }
+        }
+        if stopped > 0 { Ok(()) } else { Err("no process runs".into()) }
+    }
+
+    /// Sends a signal to the first server: `STOP`, `CONT`.
+    ///
+    /// # Errors
+    /// Where no process runs.
+    pub fn signal(&self, name: &str) -> Done {
+        self.signal_server(0, name)
     }
 
     /// Sends a signal: `STOP`, `CONT`.
     ///
     /// # Errors
     /// Where no process runs.
-    pub fn signal(&self, name: &str) -> Done {
-        self.nodes.first().and_then(Option::as_ref).ok_or("no process runs")?.signal(name)
+    pub fn signal_server(&self, number: usize, name: &str) -> Done {
+        self.process(number)?.signal(name)
     }
 
     /// `adal check --full` of the store that nobody has open.

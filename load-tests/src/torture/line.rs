@@ -1,6 +1,6 @@
 //! One client's connection: opened when it is needed, given up when anything is wrong with it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -18,7 +18,9 @@ pub struct Line {
     keys: Keys,
     client: usize,
     patience: Duration,
-    stream: Option<TcpStream>,
+    /// How often it was sent on to another process.
+    turn: usize,
+    stream: Option<(SocketAddr, TcpStream)>,
     out: Vec<u8>,
     got: Vec<u8>,
 }
@@ -26,12 +28,22 @@ pub struct Line {
 impl Line {
     /// A client with this number, which waits so long for an answer.
     pub fn new(target: Arc<Target>, keys: Keys, client: usize, patience: Duration) -> Self {
-        Self { target, keys, client, patience, stream: None, out: Vec::new(), got: Vec::new() }
+        Self { target, keys, client, patience, turn: 0, stream: None, out: Vec::new(), got: Vec::new() }
     }
 
     /// Whether there is a process to ask.
     pub fn is_up(&self) -> bool {
-        self.target.of(self.client).is_some()
+        self.target.of(self.client, self.turn).is_some()
+    }
+
+    /// Asks its own process next, where that is there.
+    pub fn turn_home(&mut self) {
+        self.turn = 0;
+    }
+
+    /// Asks another process next, where there is one.
+    pub fn turn_on(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// Sends a command. `None`: no answer came, and nobody knows whether it took effect.
@@ -61,10 +73,11 @@ impl Line {
     }
 
     async fn converse(&mut self) -> Done<Answer> {
+        let address = self.target.of(self.client, self.turn).ok_or("nobody listens")?;
         let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect(self.target.of(self.client).ok_or("nobody listens")?).await?;
+            Some((at, stream)) if at == address => stream,
+            _ => {
+                let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 stream
             }
@@ -73,7 +86,7 @@ impl Line {
         let (status, begins) = http::receive(&mut stream, &mut self.got).await?;
         let (head, body) = self.got.split_at_checked(begins).ok_or("no head")?;
         let head = std::str::from_utf8(head)?.to_ascii_lowercase();
-        self.stream = Some(stream);
+        self.stream = Some((address, stream));
         let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
         Ok(Answer { status, replayed: head.contains("\r\nidempotent-replay: true\r\n"), body })
     }

@@ -10,6 +10,7 @@ pub mod command;
 pub mod deployment;
 pub mod disk;
 pub mod line;
+pub mod place;
 pub mod proxy;
 pub mod recorder;
 pub mod report;
@@ -23,7 +24,7 @@ use std::{
 };
 
 use self::{
-    deployment::Store,
+    place::Store,
     scenarios::{ALL, Plan, Scenario},
 };
 use crate::Done;
@@ -31,15 +32,15 @@ use crate::Done;
 /// How to torture.
 #[derive(Debug, clap::Args)]
 pub struct TortureArgs {
-    /// Which store.
-    #[arg(long, value_enum, default_value = "sqlite")]
-    store: Store,
-    /// Only these scenarios.
+    /// Which stores.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sqlite,cql")]
+    store: Vec<Store>,
+    /// Only these scenarios, each on the stores that it is about.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Scenario>,
-    /// How often Adal is killed; other faults come a quarter to a twentieth as often.
-    #[arg(long, default_value_t = 200)]
-    count: u32,
+    /// How often Adal is killed, else 200 times on SQLite and 50 on CQL; other faults come half to a 25th as often.
+    #[arg(long)]
+    count: Option<u32>,
     /// What is drawn from; else any, and it is printed.
     #[arg(long)]
     seed: Option<u64>,
@@ -68,11 +69,19 @@ pub fn run(args: TortureArgs) -> Done {
     let seed = args.seed.unwrap_or_else(any_seed);
     eprintln!("torture: seed {seed}");
     let (mut outcomes, mut failed) = (Vec::new(), 0);
-    for scenario in ALL.into_iter().filter(|one| args.only.is_empty() || args.only.contains(one)) {
-        eprintln!("torture: {scenario:?}");
-        let folder = crate::bench::empty_folder(&args.folder.join(format!("{scenario:?}").to_lowercase()))?;
-        let count = scenario.rounds(args.count);
-        let plan = Plan { binary: &binary, folder: &folder, store: args.store, count, seed };
+    let wanted = |one: &Scenario| args.only.is_empty() || args.only.contains(one);
+    let runs =
+        |store: Store| ALL.into_iter().filter(wanted).filter(move |one| one.is_on(store)).map(move |one| (store, one));
+    let runs: Vec<_> = args.store.iter().copied().flat_map(runs).collect();
+    if runs.is_empty() {
+        return Err("none of these scenarios is about that store".into());
+    }
+    for (store, scenario) in runs {
+        let name = store.name();
+        eprintln!("torture: {scenario:?} on {name}");
+        let folder = crate::bench::empty_folder(&args.folder.join(format!("{scenario:?}-{name}").to_lowercase()))?;
+        let count = scenario.rounds(args.count.unwrap_or_else(|| store.kills()));
+        let plan = Plan { binary: &binary, folder: &folder, store, shared: None, count, seed };
         match scenario.run(&plan) {
             Ok(outcome) => {
                 eprint!("{}", outcome.told());
@@ -84,7 +93,7 @@ pub fn run(args: TortureArgs) -> Done {
                 outcomes.push(outcome);
             }
             Err(error) => {
-                eprintln!("torture: {scenario:?} was not run to its end: {error}");
+                eprintln!("torture: {scenario:?} on {name} was not run to its end: {error}");
                 failed += 1;
             }
         }

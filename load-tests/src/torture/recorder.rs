@@ -1,5 +1,6 @@
 //! The recorder: clients side by side on a thread of their own, each with one command under way. A command that is not
-//! answered, or not for good (503), is sent again with the same key until it is, across whatever happens to the server.
+//! answered, or not for good (503), is sent again with the same key until it is, across whatever happens to the server,
+//! and at another server where there is one.
 
 use std::{
     sync::{
@@ -172,7 +173,10 @@ async fn pay_code(line: &mut Line, customer: &str, watch: Stopwatch) -> Option<V
     while watch.elapsed() - began < GIVE_UP {
         match line.get(Role::Service, &path).await {
             Some(answer) if answer.is_final() => return answer.body.get("text").cloned(),
-            _ => tokio::time::sleep(PAUSE).await,
+            _ => {
+                line.turn_on();
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
     None
@@ -183,7 +187,8 @@ pub async fn settle(line: &mut Line, command: Command, watch: Stopwatch) -> Sent
     let millis = |at: Duration| u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
     let began = watch.elapsed();
     let at = (millis(began), 0);
-    let mut sent = Sent { command, tries: 0, doubted: false, broke: 0, at, answer: None };
+    let mut sent = Sent { command, tries: 0, doubted: false, broke: 0, unready: 0, at, answer: None };
+    line.turn_home();
     while sent.answer.is_none() && watch.elapsed() - began < GIVE_UP {
         if !line.is_up() {
             tokio::time::sleep(PAUSE).await;
@@ -192,10 +197,14 @@ pub async fn settle(line: &mut Line, command: Command, watch: Stopwatch) -> Sent
         sent.tries += 1;
         match line.send(&sent.command).await {
             Some(answer) if answer.is_final() => sent.answer = Some(answer),
-            Some(answer) => sent.broke += u32::from(answer.status == 500),
+            Some(answer) => {
+                sent.broke += u32::from(answer.status == 500);
+                sent.unready += u32::from(answer.status == 503);
+            }
             None => sent.doubted |= sent.tries == 1,
         }
         if sent.answer.is_none() {
+            line.turn_on();
             tokio::time::sleep(PAUSE).await;
         }
     }

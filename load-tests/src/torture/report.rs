@@ -1,12 +1,14 @@
 //! The table of counts.
 
-use super::{checker::Findings, command::Sent};
+use super::{checker::Findings, command::Sent, place::Store, scenarios::Plan};
 
 /// What a scenario came to.
 #[derive(Debug)]
 pub struct Outcome {
     /// Its name.
     pub scenario: &'static str,
+    /// Which store it was on.
+    pub store: Store,
     /// The seed of its load.
     pub seed: u64,
     /// What was done to it.
@@ -19,6 +21,8 @@ pub struct Outcome {
     pub doubted: usize,
     /// How many were sent more than once.
     pub repeated: usize,
+    /// Answers 503.
+    pub unready: u32,
     /// Answers 500.
     pub broke: u32,
     /// Whether these are no fault: SQLite takes what a failing disk does not let it read for damage, and says so.
@@ -29,16 +33,18 @@ pub struct Outcome {
 
 impl Outcome {
     /// Of a history.
-    pub fn new(scenario: &'static str, seed: u64, faults: String, history: &[Sent], findings: Findings) -> Self {
+    pub fn new(scenario: &'static str, plan: &Plan<'_>, faults: String, history: &[Sent], findings: Findings) -> Self {
         let count = |is: &dyn Fn(&&Sent) -> bool| history.iter().filter(is).count();
         Self {
             scenario,
-            seed,
+            store: plan.store,
+            seed: plan.seed,
             faults,
             commands: history.len(),
             refused: count(&|sent| sent.answer.as_ref().is_some_and(|answer| answer.status >= 300)),
             doubted: count(&|sent| sent.doubted),
             repeated: count(&|sent| sent.tries > 1),
+            unready: history.iter().map(|sent| sent.unready).sum(),
             broke: history.iter().map(|sent| sent.broke).sum(),
             may_break: false,
             findings,
@@ -63,13 +69,16 @@ impl Outcome {
 /// All of them as a table.
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
-        "| scenario | seed | faults | commands | refused by a rule | answer lost | repeated | 500 | unanswered | missing \
-         | twice | limits | points | answers | check |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| scenario | store | seed | faults | commands | refused by a rule | answer lost | repeated | 503 | 500 | unanswered \
+         | missing | twice | limits | points | answers | check |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for one in outcomes {
-        let Outcome { scenario, seed, faults, commands, refused, doubted, repeated, broke, findings, .. } = one;
+        let Outcome { scenario, seed, faults, commands, refused, doubted, repeated, unready, broke, findings, .. } =
+            one;
+        let store = one.store.name();
         text.push_str(&format!(
-            "| {scenario} | {seed} | {faults} | {commands} | {refused} | {doubted} | {repeated} | {broke} |"
+            "| {scenario} | {store} | {seed} | {faults} | {commands} | {refused} | {doubted} | {repeated} | {unready} | {broke} |"
         ));
         for (_, found) in findings.columns() {
             text.push_str(&format!(" {} |", found.len()));

@@ -303,3 +303,8 @@ pub fn app_cart(customer: &str, minor: i64, points: i64) -> Value {
     cart["channel"] = json!("app");
     cart
 }
+
+/// Waits for what only a runtime can do, in a test that has none.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}

@@ -5,10 +5,7 @@
 use std::time::Duration;
 
 use super::{Plan, moment};
-use crate::{
-    Done,
-    torture::{deployment::Deployment, report::Outcome},
-};
+use crate::{Done, torture::report::Outcome};
 
 /// Seconds after which a leap is believed here, and how long one lasts that is not to be, and one that is.
 const BELIEVED_AFTER: &str = "2";
@@ -20,7 +17,7 @@ pub fn run(plan: &Plan<'_>) -> Done<Outcome> {
     let set = |hours: i32| std::fs::write(&file, format!("{:+}s\n", hours * 3600));
     set(0)?;
     let settings = [("ADAL__CLOCK__ADOPT_AFTER_S", BELIEVED_AFTER)];
-    let mut deployment = Deployment::new(plan.binary, plan.folder, plan.store, &settings)?;
+    let mut deployment = plan.prepared(&settings)?;
     deployment.take_time_from(&file)?;
     deployment.start()?;
     let mut leaps = 0;

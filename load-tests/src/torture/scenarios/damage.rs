@@ -12,6 +12,7 @@ use crate::{
         checker::Findings,
         command::Sent,
         deployment::Deployment,
+        place::{FILE, Place},
         recorder::{self, Load},
         report::Outcome,
         seen, shopper,
@@ -91,7 +92,7 @@ pub fn run(plan: &Plan<'_>) -> Done<Outcome> {
     let base = plan.folder.join("base");
     // A log that holds everything: nothing is copied into the file before the damage.
     let settings = [("ADAL__STORE__SQLITE__CHECKPOINT_PAGES", "4096")];
-    let mut deployment = Deployment::new(plan.binary, &base, plan.store, &settings)?;
+    let mut deployment = Deployment::new(plan.binary, &base, Place::file(&base.join("adal.db")), &settings)?;
     deployment.start()?;
     let mut history = recorder::prepare(&deployment, "s")?;
     let (mut findings, mut counts) = (Findings::default(), Counts::default());
@@ -109,11 +110,11 @@ pub fn run(plan: &Plan<'_>) -> Done<Outcome> {
         for kind in KINDS {
             let copy = copy(&base, &plan.folder.join("copy"))?;
             kind.strike(&copy.join("adal.db"), &mut random)?;
-            let was = std::mem::replace(&mut deployment.database, copy.join("adal.db"));
+            deployment.set(FILE, &copy.join("adal.db").display().to_string());
             deployment.set_ahead(seen::SETTLED_S)?;
             let found = start_on(&mut deployment, &history, &mut counts)?;
             deployment.set_ahead(0)?;
-            deployment.database = was;
+            deployment.set(FILE, &base.join("adal.db").display().to_string());
             if !found.is_clean() {
                 lines.push_str(&format!("damage: {kind:?} in round {number} passed in silence\n"));
             }
@@ -128,7 +129,7 @@ pub fn run(plan: &Plan<'_>) -> Done<Outcome> {
         "{} damaged copies: {refused} refused, {told} told when read or checked, {harmless} without loss, {silent} in silence",
         plan.count * 7
     );
-    Ok(Outcome::new("damage", plan.seed, faults, &history, findings))
+    Ok(Outcome::new("damage", plan, faults, &history, findings))
 }
 
 /// What a start on a damaged copy comes to: nothing, where that is right.

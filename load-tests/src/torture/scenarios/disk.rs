@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Plan, moment};
 use crate::{
     Done,
-    torture::{deployment::Deployment, disk::Disk, report::Outcome},
+    torture::{deployment::Deployment, disk::Disk, place::Place, report::Outcome},
 };
 
 /// MiB: room for what a long run writes.
@@ -14,7 +14,7 @@ const ROOM: u32 = 192;
 /// The disk is full for up to a second, and then is not.
 pub fn full(plan: &Plan<'_>) -> Done<Outcome> {
     let disk = Disk::small(plan.folder, ROOM)?;
-    let mut deployment = Deployment::at(plan.binary, plan.folder, &disk.folder.join("adal.db"), &[])?;
+    let mut deployment = Deployment::new(plan.binary, plan.folder, Place::file(&disk.folder.join("adal.db")), &[])?;
     deployment.start()?;
     plan.under_load("full", &mut deployment, "full disk", |_, load, random| {
         moment(load, random)?;
@@ -28,7 +28,7 @@ pub fn full(plan: &Plan<'_>) -> Done<Outcome> {
 /// The disk fails; Adal is killed, and started when the disk is there again. On a read-only one it does not start.
 pub fn failing(plan: &Plan<'_>) -> Done<Outcome> {
     let disk = Disk::ext4(plan.folder, ROOM)?;
-    let mut deployment = Deployment::at(plan.binary, plan.folder, &disk.folder.join("adal.db"), &[])?;
+    let mut deployment = Deployment::new(plan.binary, plan.folder, Place::file(&disk.folder.join("adal.db")), &[])?;
     deployment.start()?;
     let mut outcome =
         plan.under_load("failing", &mut deployment, "failing disk, kill -9", |deployment, load, random| {

@@ -3,16 +3,21 @@
 mod clock;
 mod cut;
 mod damage;
+mod database;
 mod disk;
 mod kill;
+mod owners;
 mod pause;
 mod race;
 
 use std::path::Path;
 
+use adal_store::testing::cassandra::{Cassandra, Options};
+
 use super::{
     checker::Offer,
-    deployment::{Deployment, Store},
+    deployment::Deployment,
+    place::{Place, Store},
     recorder::{self, Load},
     report::Outcome,
     seen, shopper,
@@ -45,10 +50,22 @@ pub enum Scenario {
     RaceBudget,
     /// Ten terminals at once after the one use that a customer has, with `kill -9`.
     RaceEach,
+    /// `kill -9` of the database, and its restart.
+    DbKill,
+    /// SIGSTOP of the database for 30 s.
+    DbPause,
+    /// A bad network between Adal and the database: answers late, cut off, swallowed.
+    DbCut,
+    /// SIGSTOP of Adal for longer than its successor needs to take over, or `kill -9`.
+    TakeOver,
+    /// Two servers that both believe that all customers are theirs.
+    Owners,
+    /// Three nodes with three copies, one of them killed and brought back.
+    ThreeNodes,
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: [Scenario; 10] = [
+pub const ALL: [Scenario; 16] = [
     Scenario::Kill,
     Scenario::Pause,
     Scenario::Cut,
@@ -59,6 +76,12 @@ pub const ALL: [Scenario; 10] = [
     Scenario::RaceUses,
     Scenario::RaceBudget,
     Scenario::RaceEach,
+    Scenario::DbKill,
+    Scenario::DbPause,
+    Scenario::DbCut,
+    Scenario::TakeOver,
+    Scenario::Owners,
+    Scenario::ThreeNodes,
 ];
 
 /// How it is run.
@@ -70,6 +93,8 @@ pub struct Plan<'a> {
     pub folder: &'a Path,
     /// Which store.
     pub store: Store,
+    /// A database that others use too, for what does it no harm. None: each scenario starts one for itself.
+    pub shared: Option<&'a Cassandra>,
     /// How often the fault comes.
     pub count: u32,
     /// What the load and the moments of the faults are drawn from.
@@ -77,13 +102,30 @@ pub struct Plan<'a> {
 }
 
 impl Scenario {
+    /// Whether it is about that store.
+    pub const fn is_on(self, store: Store) -> bool {
+        match self {
+            Self::Kill | Self::Pause | Self::Cut | Self::Clock | Self::RaceUses | Self::RaceBudget | Self::RaceEach => {
+                true
+            }
+            Self::Full | Self::Failing | Self::Damage => matches!(store, Store::Sqlite),
+            Self::DbKill | Self::DbPause | Self::DbCut | Self::TakeOver | Self::Owners | Self::ThreeNodes => {
+                matches!(store, Store::Cql)
+            }
+        }
+    }
+
     /// How often its fault comes in a run of so many kills: some take seconds each, and a race is over after a few.
     pub fn rounds(self, kills: u32) -> u32 {
         let part = match self {
-            Self::Kill | Self::Cut => 1,
+            Self::Kill | Self::Cut | Self::DbCut => 1,
+            Self::Owners => 2,
             Self::Full | Self::Failing => 4,
+            Self::DbKill | Self::TakeOver => 5,
             Self::Pause | Self::Clock => 10,
+            Self::ThreeNodes => 17,
             Self::Damage | Self::RaceUses | Self::RaceBudget | Self::RaceEach => 20,
+            Self::DbPause => 25,
         };
         kills.div_ceil(part)
     }
@@ -104,15 +146,36 @@ impl Scenario {
             Self::RaceUses => race::uses(plan),
             Self::RaceBudget => race::budget(plan),
             Self::RaceEach => race::each(plan),
+            Self::DbKill => database::kill(plan),
+            Self::DbPause => database::pause(plan),
+            Self::DbCut => database::cut(plan),
+            Self::TakeOver => owners::take_over(plan),
+            Self::Owners => owners::both(plan),
+            Self::ThreeNodes => database::three(plan),
         }
     }
 }
 
 impl Plan<'_> {
     fn deployment(&self, settings: &[(&str, &str)]) -> Done<Deployment> {
-        let mut deployment = Deployment::new(self.binary, self.folder, self.store, settings)?;
+        let mut deployment = self.prepared(settings)?;
         deployment.start()?;
         Ok(deployment)
+    }
+
+    /// The same before it is started.
+    fn prepared(&self, settings: &[(&str, &str)]) -> Done<Deployment> {
+        let place = match (self.store, self.shared) {
+            (Store::Sqlite, _) => Place::file(&self.folder.join("adal.db")),
+            (Store::Cql, Some(server)) => Place::beside_others(server),
+            (Store::Cql, None) => Place::alone_on(self.cassandra(Cassandra::start)?),
+        };
+        Deployment::new(self.binary, self.folder, place, settings)
+    }
+
+    /// A database for this scenario alone.
+    fn cassandra(&self, start: impl FnOnce(&Path, &Options) -> std::io::Result<Cassandra>) -> Done<Cassandra> {
+        Ok(start(&self.folder.join("cassandra"), &Options::default())?)
     }
 
     /// The usual course: load, a fault so often under it, and what is found when all is settled.
@@ -134,7 +197,7 @@ impl Plan<'_> {
         let offers: Vec<Offer> = shopper::offers();
         let findings = seen::finish(deployment, &offers, &history)?;
         let faults = format!("{} x {faults}", self.count);
-        Ok(Outcome::new(scenario, self.seed, faults, &history, findings))
+        Ok(Outcome::new(scenario, self, faults, &history, findings))
     }
 }
 

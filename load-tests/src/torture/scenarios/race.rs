@@ -121,7 +121,7 @@ fn run(plan: &Plan<'_>, race: &Race) -> Done<Outcome> {
     let mut findings = seen::finish(&mut deployment, std::slice::from_ref(&race.offer), &history)?;
     left(race, &history, &mut findings);
     let faults = format!("{kills} x kill -9, {} clients", race.clients);
-    Ok(Outcome::new(race.name, plan.seed, faults, &history, findings))
+    Ok(Outcome::new(race.name, plan, faults, &history, findings))
 }
 
 /// Kills it so often, at moments that chance chooses, as long as the race goes on, and waits for its end. Each start has its
