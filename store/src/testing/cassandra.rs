@@ -8,6 +8,7 @@
 //! stop it take it for themselves and give it back running.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{Error, ErrorKind, Result},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         mpsc::{SyncSender, sync_channel},
     },
     time::Duration,
@@ -94,8 +95,8 @@ impl Cassandra {
 
     fn start_nodes(dir: &Path, options: &Options, count: u8) -> Result<Self> {
         let ips: Vec<_> = (1..=count).map(|last| Ipv4Addr::new(127, 0, 0, last)).collect();
-        let port = free_port(&ips, &[])?;
-        let storage_port = free_port(&ips, &[port])?;
+        let port = free_port(&ips)?;
+        let storage_port = free_port(&ips)?;
         let seeds = ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let node = |(index, ip): (usize, &Ipv4Addr)| {
             let dir = dir.join(format!("node{}", index + 1));
@@ -308,15 +309,21 @@ fn spawn(command: Command) -> Result<Child> {
     answered.recv().map_err(Error::other)?
 }
 
-/// A port that nobody listens on, on any of the addresses.
-fn free_port(ips: &[Ipv4Addr], taken: &[u16]) -> Result<u16> {
-    let offset = u16::try_from(std::process::id() % 10_000).unwrap_or(0);
-    PORTS
+/// A port that nobody listens on, on any of the addresses, and that was not given before: a node that was given one
+/// listens some seconds later.
+fn free_port(ips: &[Ipv4Addr]) -> Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Processes that start one after the other begin far enough from each other.
+    let offset = usize::try_from(std::process::id()).unwrap_or(0).wrapping_mul(64) % PORTS.len();
+    let free = PORTS
         .cycle()
-        .skip(usize::from(offset))
+        .skip(offset)
         .take(PORTS.len())
-        .find(|port| !taken.contains(port) && ips.iter().all(|ip| TcpListener::bind((*ip, *port)).is_ok()))
-        .ok_or_else(|| Error::other("there is no free port"))
+        .find(|port| !given.contains(port) && ips.iter().all(|ip| TcpListener::bind((*ip, *port)).is_ok()))
+        .ok_or_else(|| Error::other("there is no free port"))?;
+    given.insert(free);
+    Ok(free)
 }
 
 /// A folder in `.cache`, empty, for as long as this lives; whoever was killed and could not remove his own leaves it to
