@@ -1,5 +1,7 @@
 //! A line of a cart or of an order: what was put in the basket, and what it costs.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -69,7 +71,7 @@ impl Line {
     ///
     /// # Errors
     /// `invalid_field` or `amount_too_large`, naming the field under `path` (`lines[3]`).
-    pub fn subtotal(&self, path: &str) -> Result<MinorUnits, Refusal> {
+    pub fn subtotal(&self, path: impl Display + Copy) -> Result<MinorUnits, Refusal> {
         let invalid = |field: &str, rule: &str| Refusal::new(Code::InvalidField, format!("{path}.{field}: {rule}"));
         if !(1..=MAX_QUANTITY).contains(&self.quantity) {
             return Err(invalid("quantity", "must be 1 to 1000000000"));
@@ -138,7 +140,7 @@ pub fn check_lines(lines: &[Line], most: usize) -> Result<Vec<MinorUnits>, Refus
         if !seen.insert(&line.line_id) {
             return Err(Refusal::new(Code::DuplicateLine, format!("lines[{i}].line_id: {} comes twice", line.line_id)));
         }
-        let subtotal = line.subtotal(&format!("lines[{i}]"))?;
+        let subtotal = line.subtotal(format_args!("lines[{i}]"))?;
         sum += subtotal.0;
         if sum > MAX_ORDER_MINOR {
             return Err(Refusal::new(

@@ -204,7 +204,7 @@ pub(super) fn price(lines: &Lines<'_>, offered: &Offered, points: i64, rate_perm
         offers: by_offer[i]
             .iter()
             .map(|(position, minor)| LineOffer {
-                offer_id: offered.applied[*position].offer_id.to_string(),
+                offer_id: offered.applied[*position].offer_id.as_str().to_owned(),
                 discount_minor: *minor,
             })
             .collect(),
@@ -228,7 +228,7 @@ pub(super) fn price(lines: &Lines<'_>, offered: &Offered, points: i64, rate_perm
 
 fn told(applied: &Applied, points: i64) -> AppliedOffer {
     AppliedOffer {
-        offer_id: applied.offer_id.to_string(),
+        offer_id: applied.offer_id.as_str().to_owned(),
         kind: applied.kind.as_str().to_owned(),
         code: applied.code.clone(),
         discount_minor: applied.discount_minor,
@@ -262,15 +262,32 @@ pub(super) fn quote_id<'a>(
     revision: u64,
     now: Timestamp,
 ) -> String {
+    let Cart { shop_id, channel, codes, points_to_burn, payment_method, delivery_method, delivery_minor, lines } = cart;
     // Lines, codes and tags in any order are the same cart.
-    let mut canonical = cart.clone();
-    canonical.lines.sort_by(|a, b| a.line_id.cmp(&b.line_id));
-    canonical.lines.iter_mut().for_each(|line| line.tags.sort());
-    canonical.codes.sort();
-    hash(&(canonical, facts, applied.collect::<Vec<_>>(), revision, now))
+    let mut by_id: Vec<&Line> = lines.iter().collect();
+    by_id.sort_unstable_by(|a, b| a.line_id.cmp(&b.line_id));
+    let lines: Vec<_> = by_id.into_iter().map(fields).collect();
+    let terms = (shop_id, channel, sorted(codes), points_to_burn, payment_method, delivery_method, delivery_minor);
+    hash(&(terms, lines, facts, applied.collect::<Vec<_>>(), revision, now))
+}
+
+/// All that a line says, without the names: a cart's lines are most of what is hashed.
+fn fields(line: &Line) -> impl serde::Serialize {
+    let Line { line_id, sku, category, brand, tags, quantity, unit, .. } = line;
+    let Line { unit_price_minor, line_total_minor, min_price_minor, .. } = line;
+    let prices = (unit_price_minor, line_total_minor, min_price_minor);
+    (line_id, sku, category, brand, sorted(tags), quantity, unit, prices)
+}
+
+fn sorted<T: Ord>(items: &[T]) -> Vec<&T> {
+    let mut items: Vec<&T> = items.iter().collect();
+    items.sort_unstable();
+    items
 }
 
 fn hash(value: &impl serde::Serialize) -> String {
-    let bytes = rmp_serde::to_vec_named(value).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(4096);
+    // What cannot be encoded is none of ours: all of it is plain.
+    let _ = rmp_serde::encode::write_named(&mut bytes, value);
     hex::encode(&sha2::Sha256::digest(bytes)[..16])
 }
