@@ -398,7 +398,6 @@ impl Journal for CqlStore {
         limit: usize,
     ) -> Result<Vec<EntityKey>, StoreError> {
         let inner = &self.inner;
-        let deadline = inner.deadline();
         let mut found = Vec::new();
         let mut after = after.map(str::to_owned);
         while found.len() < limit {
@@ -410,13 +409,13 @@ impl Journal for CqlStore {
                     inner.db.entities(kind, slice, after, count).await
                 })
             };
-            let page = merged(usize::from(SLICES), wanted, deadline, |entity| entity.id.clone(), read).await?;
+            let page = merged(usize::from(SLICES), wanted, inner.deadline(), |entity| entity.id.clone(), read).await?;
             let more = page.len() == wanted;
             after = page.last().map(|entity| entity.id.to_string());
             // One is listed before its first row: that one may never have come.
             let known = stream::iter(page).map(|entity| async move {
                 let rows = Stretch { after: Place::FIRST, before: Place::LAST, descending: false, limit: 1 };
-                let any = retry::until(deadline, "entities", || inner.db.links(&entity, rows)).await?;
+                let any = retry::until(inner.deadline(), "entities", || inner.db.links(&entity, rows)).await?;
                 let any = !any.is_empty();
                 Ok::<_, Failed>(any.then_some(entity))
             });
