@@ -190,7 +190,8 @@ async fn until_known(store: &CqlStore, append: &Append, book: &Book) -> Result<(
     }
 }
 
-fn script(mut rng: StdRng) -> impl FnMut(Statement) -> Fate + Send {
+/// What becomes of statements: of some of them, the worst.
+pub(super) fn script(mut rng: StdRng) -> impl FnMut(Statement) -> Fate + Send {
     let bad = rng.random_range(0..30);
     move |statement| {
         let short = Duration::from_millis(rng.random_range(1..20));
