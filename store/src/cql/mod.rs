@@ -35,6 +35,7 @@ mod merge;
 mod migrate;
 mod outbox;
 mod owner;
+mod periods;
 mod policy;
 pub mod protocol;
 mod read;
@@ -59,7 +60,7 @@ use std::sync::{
 
 use adal_actors::ports::{
     ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, Journal, Opened,
-    OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+    OwedEffect, PeriodKeys, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
 };
 use adal_domain::{
     entity::{EntityKey, EntityKind, View},
@@ -500,6 +501,18 @@ impl Counts for CqlStore {
 
     async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError> {
         counts::counted(&*self.inner.db, after, limit).await
+    }
+}
+
+#[async_trait]
+impl PeriodKeys for CqlStore {
+    async fn period_key(&self, until: Timestamp, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        periods::key(&*self.inner.db, self.inner.clock.now(), until, fresh).await
+    }
+
+    async fn forget_period_keys(&self, _: Timestamp) -> Result<(), StoreError> {
+        // They have a TTL.
+        Ok(())
     }
 }
 

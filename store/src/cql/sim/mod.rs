@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use adal_domain::time::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
 use self::table::{Change, Found, Key, Replica, merged};
@@ -88,6 +89,8 @@ struct State {
     /// How many conditional statements were decided: those sent before have lost.
     ballots: u64,
     late: Vec<LateCondition>,
+    /// Secrets of periods, as decided: the first write of each. (Not as replicas have them: who asks has written before.)
+    period_keys: HashMap<Timestamp, [u8; 32]>,
     script: Option<Script>,
     random: u64,
     wrongs: Vec<String>,
@@ -391,6 +394,25 @@ impl SimDb {
         };
         self.lives().await;
         Ok(applied)
+    }
+
+    /// A write that is done unless another was first; one that is lost may be done, and nobody hears of it.
+    async fn first(&self, name: &'static str, write: impl FnOnce(&mut State) -> bool) -> Result<bool, Failed> {
+        let fate = self.pass(name, true).await;
+        if matches!(fate, Fate::NotDone) {
+            return Err(not_done(name));
+        }
+        if let Fate::Slow(time) = fate {
+            tokio::time::sleep(time).await;
+        }
+        let first = write(&mut self.cluster.state());
+        if let Fate::Lost(wait) | Fate::Partly { wait, .. } = fate {
+            tokio::time::sleep(wait).await;
+            self.lives().await;
+            return Err(unknown(name));
+        }
+        self.lives().await;
+        Ok(first)
     }
 
     fn decide(&self, from: Option<u64>, row: &ClusterRow, changes: &Arc<Vec<Change>>) -> bool {
