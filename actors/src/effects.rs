@@ -14,6 +14,7 @@ use std::{
 
 use adal_domain::entity::{Effect, EntityKey};
 use metrics::{Counter, counter};
+use tokio::sync::Semaphore;
 
 use crate::{
     ask::{AskError, Origin},
@@ -23,6 +24,10 @@ use crate::{
 
 /// How many effects of one source are kept in memory; more are read from the outbox when their turn comes.
 const QUEUED: usize = 256;
+
+/// Sources that deliver or read at the same time. After a take-over everybody owes at once, and the targets and the database
+/// are asked by callers too.
+const AT_ONCE: usize = 256;
 
 /// How long to wait after a delivery that failed, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(30));
@@ -36,6 +41,7 @@ pub struct Effects {
     router: Router,
     /// The sources that owe something.
     lanes: Mutex<HashMap<EntityKey, Lane>>,
+    at_once: Semaphore,
     delivered: Counter,
 }
 
@@ -61,7 +67,7 @@ impl Effects {
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, router: Router) -> Arc<Self> {
         let delivered = counter!("adal_effects_delivered_total");
-        Arc::new(Self { journal, router, lanes: Mutex::default(), delivered })
+        Arc::new(Self { journal, router, lanes: Mutex::default(), at_once: Semaphore::new(AT_ONCE), delivered })
     }
 
     fn lanes(&self) -> std::sync::MutexGuard<'_, HashMap<EntityKey, Lane>> {
@@ -169,9 +175,13 @@ impl Effects {
                 }
                 std::mem::take(&mut lane.next)
             };
-            let done = match next.is_empty() {
-                true => self.catch_up(&source).await,
-                false => self.bring_these(&source, next).await,
+            let done = {
+                // Never closed; and not held while it waits after a failure.
+                let _one = self.at_once.acquire().await;
+                match next.is_empty() {
+                    true => self.catch_up(&source).await,
+                    false => self.bring_these(&source, next).await,
+                }
             };
             if done {
                 wait = BACKOFF.0;
@@ -252,6 +262,8 @@ fn log(source: &EntityKey, seq: u64, target: &EntityKey, error: &AskError) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use adal_domain::{entity::EntityKind, time::Timestamp};
     use async_trait::async_trait;
 
@@ -311,5 +323,46 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(taken()[6..], [(4, 0), (4, 1)], "and at once where the store says so");
         assert_eq!((store.owed_count(), effects.sources()), (0, 0));
+    }
+
+    /// Takes nothing before it is told to, and counts who waits.
+    struct Gate {
+        waiting: AtomicUsize,
+        most: AtomicUsize,
+        open: Semaphore,
+    }
+
+    #[async_trait]
+    impl Target for Gate {
+        async fn deliver(&self, _: &str, _: Origin, _: &[u8]) -> Result<(), AskError> {
+            let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(waiting, Ordering::SeqCst);
+            let _pass = self.open.acquire().await.unwrap();
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+
+        async fn wake(&self, _: &str) -> Result<(), AskError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_owed_so_many_are_asked_at_the_same_time() {
+        let (store, router) = (Arc::new(MemoryStore::new()), Router::new());
+        let gate = Arc::new(Gate { waiting: 0.into(), most: 0.into(), open: Semaphore::new(0) });
+        router.add(EntityKind::Customer, Arc::clone(&gate) as Arc<dyn Target>);
+        for number in 0..2 * AT_ONCE {
+            let entity = EntityKey::new(EntityKind::Guest, &number.to_string());
+            let row = StoredRow { seq: 1, at: Timestamp::default(), format: 1, body: vec![] };
+            store.append(Append { entity, row, views: vec![], wake: None, effects: owed() }).await.unwrap();
+        }
+        let effects = Effects::new(Arc::clone(&store) as Arc<dyn Journal>, router);
+        assert_eq!(effects.recover().await.unwrap(), 2 * AT_ONCE);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(gate.waiting.load(Ordering::SeqCst), AT_ONCE);
+        gate.open.add_permits(AT_ONCE);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((store.owed_count(), gate.most.load(Ordering::SeqCst)), (0, AT_ONCE));
     }
 }

@@ -30,12 +30,12 @@ mod registry;
 pub mod replay;
 mod route;
 pub mod row;
-#[cfg(any(test, feature = "simulation"))]
-pub mod simulation;
+#[cfg(test)]
+mod simulation;
 mod slot;
 pub mod steady;
 mod sweep;
-#[cfg(any(test, feature = "testing", feature = "simulation"))]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timers;
 

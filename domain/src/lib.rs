@@ -14,7 +14,6 @@ pub mod customer;
 pub mod entity;
 pub mod errors;
 pub mod flags;
-pub mod hashing;
 pub mod hex;
 pub mod ids;
 pub mod invariants;

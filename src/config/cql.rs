@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 
 /// `[store.cql]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "default.toml says what each key means")]
 pub struct CqlKeys {
@@ -31,6 +31,22 @@ pub struct CqlKeys {
     pub replication: BTreeMap<String, u32>,
 }
 
+/// What this machine is called.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "adal".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+impl std::fmt::Debug for CqlKeys {
+    /// As the store's, which leaves the password out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_store().fmt(f)
+    }
+}
+
 impl CqlKeys {
     /// As the store takes it.
     #[must_use]
@@ -41,7 +57,7 @@ impl CqlKeys {
             path(&self.tls_ca).map(|ca| CqlTls { ca, identity: path(&self.tls_certificate).zip(path(&self.tls_key)) });
         CqlConfig {
             replication: self.replication.clone(),
-            node: self.node.clone(),
+            node: given(&self.node).unwrap_or_else(host),
             username: given(&self.username),
             password: given(&self.password),
             tls,
@@ -64,8 +80,8 @@ impl CqlKeys {
         if times.contains(&0) || self.max_in_flight == 0 || self.max_handles == 0 {
             return rule("store.cql", "bounds and times must be 1 or more");
         }
-        if self.node.is_empty() || self.node.len() > 64 {
-            return rule("store.cql.node", "1 to 64 bytes: what this server is called, whenever it starts");
+        if self.node.len() > 64 {
+            return rule("store.cql.node", "64 bytes at most: what this server is called, whenever it starts");
         }
         // Whoever serves without having looked for so long must not yet have been replaced, whatever its timers did.
         if self.beat_every_ms.saturating_mul(3) > self.confirmed_within_ms {

@@ -134,6 +134,21 @@ fn an_export_that_was_cut_off_is_gone_on_with_and_never_imported() {
 }
 
 #[test]
+fn an_export_is_not_gone_on_with_when_a_customer_has_changed_since() {
+    let made = made();
+    assert_eq!(made.export(&[]).0, Some(0));
+    let whole = std::fs::read(&made.file).unwrap();
+    // All entities are in it: what comes after them is cut off.
+    std::fs::write(&made.file, &whole[..whole.len() - 100]).unwrap();
+    let mut process = Process::start(made.dir.path());
+    let points = json!({"points": 5, "reason": "in between"});
+    process.caller("admin", None).post("/v1/customers/c2/points/adjust", &points).ok(200);
+    process.stop();
+    let (code, _, why) = made.export(&["--resume"]);
+    assert!(code == Some(1) && why.contains("customer/c2 has changed since the export began"), "{why}");
+}
+
+#[test]
 fn a_damaged_file_and_a_store_of_others_are_refused_and_nothing_is_written() {
     let made = made();
     assert_eq!(made.export(&[]).0, Some(0));

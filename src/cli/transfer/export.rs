@@ -1,8 +1,11 @@
 //! `adal export FILE`: everything that a store holds, as one file that any store takes.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
-use adal_actors::ports::{Clock, CodeJob, Journal, StoreError};
+use adal_actors::{
+    ports::{Clock, CodeJob, Journal, StoreError},
+    row,
+};
 use adal_domain::entity::{Entity, EntityKey, EntityKind};
 use adal_store::Storage;
 
@@ -19,12 +22,12 @@ use crate::{
 const ROWS: usize = 512;
 const FRAME_BYTES: usize = 4 << 20;
 const PAGE: usize = 1000;
-/// Effects that may be owed. A store in which more are stuck has something else to be mended first.
-const MAX_OWED: usize = 1_000_000;
+/// Effects that one entity may owe. One of which more are stuck has something else to be mended first.
+const MAX_OWED: usize = 100_000;
 
 /// Writes all of `store` to `path`; with `resume`, goes on with a file whose export was cut off.
 pub(super) async fn export(store: &dyn Storage, path: &Path, resume: bool) -> Result<Totals, Failure> {
-    let (writer, after) = match resume && path.exists() {
+    let (writer, begun) = match resume && path.exists() {
         true => begun(path)?,
         false => {
             let mut writer = Writer::create(path)?;
@@ -37,10 +40,10 @@ pub(super) async fn export(store: &dyn Storage, path: &Path, resume: bool) -> Re
             (writer, None)
         }
     };
-    let mut export = Export { store, writer, owed: owed(store).await?, after };
+    let mut export = Export { store, writer, begun };
     visit_all(store, &mut export).await?;
-    if let Some(key) = export.after {
-        return Err(Failure::Other(format!("{}: it ends with {key}, which this store does not have", path.display())));
+    if let Some(Begun { last, .. }) = export.begun {
+        return Err(Failure::Other(format!("{}: it ends with {last}, which this store does not have", path.display())));
     }
     let Export { mut writer, .. } = export;
     codes(store, &mut writer).await?;
@@ -52,24 +55,66 @@ pub(super) async fn export(store: &dyn Storage, path: &Path, resume: bool) -> Re
 struct Export<'a> {
     store: &'a dyn Storage,
     writer: Writer,
-    owed: HashMap<EntityKey, Vec<(u64, u32)>>,
-    /// The last entity that the file has already: those up to it are passed over.
-    after: Option<EntityKey>,
+    /// The entities that the file has already: they are passed over.
+    begun: Option<Begun>,
+}
+
+/// The whole entities of a file whose export was cut off, read once more beside those of the store.
+struct Begun {
+    reader: Reader,
+    last: EntityKey,
+}
+
+impl Begun {
+    /// Whether the store has of the file's next entity what the file has of it: a server that ran since then may have
+    /// written, and what entities owe each other must be of one moment.
+    async fn passes<E: Entity>(&mut self, store: &dyn Storage, key: &EntityKey) -> Result<(), Failure> {
+        let rows = loop {
+            match self.reader.next()? {
+                Some(Frame::Entity { kind, id, rows, .. }) if kind == key.kind.as_str() && *id == *key.id => {
+                    break rows;
+                }
+                Some(Frame::Entity { kind, id, .. }) => {
+                    let text = format!("the file goes on with {kind}/{id}, the store with {key}: export it anew");
+                    return Err(Failure::Other(text));
+                }
+                Some(_) => {}
+                None => return Err(self.reader.wrong("it breaks off").into()),
+            }
+        };
+        let mut next = rows + 1;
+        loop {
+            let page = Journal::rows(store, key, next, u64::MAX, ROWS, false).await?;
+            for row in &page {
+                // Whoever opens an entity of another owner's adds an empty one: this export does.
+                if !row::decode::<E>(row)?.commands.is_empty() {
+                    return Err(Failure::Other(format!("{key} has changed since the export began: export it anew")));
+                }
+                next = row.seq + 1;
+            }
+            if page.len() < ROWS {
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl Visit for Export<'_> {
     type Stop = Failure;
 
     async fn entity<E: Entity>(&mut self, key: &EntityKey) -> Result<(), Failure> {
-        if let Some(after) = &self.after {
-            if after == key {
-                self.after = None;
+        if let Some(begun) = &mut self.begun {
+            begun.passes::<E>(self.store, key).await?;
+            if begun.last == *key {
+                self.begun = None;
             }
             return Ok(());
         }
+        // Opened first: whoever opens what an earlier owner left unfinished writes what is missing of what it owes.
+        let snapshot = Journal::open(self.store, key).await?.snapshot;
         let last = Journal::rows(self.store, key, 1, u64::MAX, 1, true).await?;
         let Some(last) = last.first().map(|row| row.seq) else { return Ok(()) };
-        let snapshot = Journal::open(self.store, key).await?.snapshot;
+        let owed = owed(self.store, key).await?;
         self.writer.write(&Frame::Entity {
             kind: key.kind.as_str().to_owned(),
             id: key.id.to_string(),
@@ -79,7 +124,7 @@ impl Visit for Export<'_> {
                 format: snapshot.format,
                 body: snapshot.body,
             }),
-            owed: self.owed.remove(key).unwrap_or_default(),
+            owed,
         })?;
         let mut next = 1;
         while next <= last {
@@ -106,27 +151,14 @@ impl Visit for Export<'_> {
     }
 }
 
-/// What is owed, by its source.
-async fn owed(store: &dyn Storage) -> Result<HashMap<EntityKey, Vec<(u64, u32)>>, Failure> {
-    let mut all: HashMap<EntityKey, Vec<(u64, u32)>> = HashMap::new();
-    let (mut after, mut count) = (None, 0);
-    loop {
-        let page = store.owed(after.take(), PAGE).await?;
-        count += page.len();
-        if count > MAX_OWED {
-            return Err(Failure::Other(format!(
-                "more than {MAX_OWED} effects are owed: have a server deliver them first"
-            )));
-        }
-        let full = page.len() == PAGE;
-        after = page.last().map(|last| (last.source.clone(), last.seq, last.index));
-        for one in page {
-            all.entry(one.source).or_default().push((one.seq, one.index));
-        }
-        if !full {
-            return Ok(all);
-        }
+/// What an entity owes.
+async fn owed(store: &dyn Storage, source: &EntityKey) -> Result<Vec<(u64, u32)>, Failure> {
+    let owed = Journal::owed_by(store, source, MAX_OWED).await?;
+    if owed.len() == MAX_OWED {
+        let text = format!("{source}: {MAX_OWED} effects or more are owed: have a server deliver them first");
+        return Err(Failure::Other(text));
     }
+    Ok(owed.into_iter().map(|one| (one.seq, one.index)).collect())
 }
 
 async fn codes(store: &dyn Storage, writer: &mut Writer) -> Result<(), Failure> {
@@ -200,9 +232,9 @@ async fn keys(store: &dyn Storage, writer: &mut Writer) -> Result<(), Failure> {
     Ok(writer.write(&Frame::Keys { keys: keys.collect() })?)
 }
 
-/// Reads a file whose export was cut off: where its entities end that are whole, and the last of them. What came after
+/// Reads a file whose export was cut off: where its entities end that are whole, and which they are. What came after
 /// the entities (codes, counts, keys) is exported anew.
-fn begun(path: &Path) -> Result<(Writer, Option<EntityKey>), Failure> {
+fn begun(path: &Path) -> Result<(Writer, Option<Begun>), Failure> {
     let mut reader = Reader::open(path)?;
     let (mut totals, mut whole) = (Totals::default(), (reader.offset, Totals::default(), None));
     // The entity that is being read, and how many of its rows are still to come.
@@ -233,5 +265,9 @@ fn begun(path: &Path) -> Result<(Writer, Option<EntityKey>), Failure> {
     if totals == Totals::default() && last.is_none() && offset == super::file::EMPTY {
         return Err(reader.wrong("it has no head: remove it, and export anew").into());
     }
-    Ok((Writer::resume(path, offset, totals)?, last))
+    let begun = match last {
+        Some(last) => Some(Begun { reader: Reader::open(path)?, last }),
+        None => None,
+    };
+    Ok((Writer::resume(path, offset, totals)?, begun))
 }

@@ -20,6 +20,9 @@ pub(super) struct Member {
     pub(super) id: String,
     /// What its server is called.
     pub(super) node: String,
+    /// The datacentre whose quorums it writes and reads by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) datacenter: Option<String>,
 }
 
 /// See the module.
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
 
     fn member(id: &str) -> Member {
-        Member { id: id.to_owned(), node: format!("node of {id}") }
+        Member { id: id.to_owned(), node: format!("node of {id}"), datacenter: (id == "a").then(|| "dc1".to_owned()) }
     }
 
     #[test]

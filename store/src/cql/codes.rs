@@ -2,8 +2,13 @@
 //!
 //! What a transaction does elsewhere is done by order here. A job's row first says which codes are being added
 //! (`pending`), then they are written, then the row says that they are: whoever finds it half done finishes it, and a
-//! code is counted once. A code is looked up before it is given to a job; that only the owner writes, and verifies
-//! afterwards, makes it safe.
+//! code is counted once. A code is looked up before it is given to a job.
+//!
+//! Between owners it is as with the journal: no code is written before the claim was verified after the row that names it
+//! ([`Desk::verify`]); so the next owner finds in the jobs' rows whatever may yet be written, and finishes that before it
+//! gives codes to anybody ([`Desk::take_over`]). A row that was written and not verified is either found by it, and its
+//! codes looked up again, or covered by the row that it writes. All is stamped by epoch and one count: of two tries of one
+//! step, with other codes, the later one counts.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -15,6 +20,7 @@ use tokio::time::Instant;
 use super::{
     db::{CodeJobRow, Database, Failed},
     merge::{Read, merged},
+    owner::{Owner, Verdict},
     protocol::stamp,
 };
 
@@ -27,46 +33,95 @@ const STEP: usize = 5_000;
 /// Open jobs that are looked at.
 const OPEN: usize = 1_000;
 
+/// Open jobs that a new owner looks at: all of them, of which there are never so many.
+const ALL_OPEN: usize = 100_000;
+
 #[derive(Serialize, Deserialize)]
 struct Pending {
     v: u8,
     codes: Vec<String>,
 }
 
-/// A job under way, with what is needed to write.
+/// What is kept of the desk between two changes.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// What an earlier owner left is finished, and so is what we tried since.
+    taken_over: bool,
+    /// Writes so far.
+    writes: u64,
+}
+
+/// Who changes jobs and codes, alone.
 pub(super) struct Desk<'a> {
     pub(super) db: &'a dyn Database,
+    pub(super) owner: &'a Arc<Owner>,
     pub(super) epoch: u64,
+    pub(super) deadline: Instant,
+    pub(super) kept: &'a mut Kept,
 }
 
 impl Desk<'_> {
-    /// Stamps rise with what was done of a job; its end counts more than any step.
-    fn stamp(&self, job: &CodeJob, step: u64) -> i64 {
-        let ended = u64::from(job.state != JobState::Open);
-        stamp(self.epoch, job.done.saturating_mul(4) + step + ended)
+    /// Of two writes the later one counts.
+    fn stamp(&mut self) -> i64 {
+        self.kept.writes += 1;
+        stamp(self.epoch, self.kept.writes)
     }
 
-    pub(super) async fn begin(&self, job: CodeJob) -> Result<CodeJob, Failed> {
+    /// Whether the shards are ours still: whoever claims them after this finds what was written before it.
+    async fn verify(&self) -> Result<(), Failed> {
+        match self.owner.verify(self.deadline).await? {
+            Verdict::Ours => Ok(()),
+            Verdict::Lost => Err(Failed::NotDone("another server has taken over".into())),
+        }
+    }
+
+    /// Finishes what earlier owners were adding to jobs, and writes every open job's row again, so that no row of theirs
+    /// that is still on its way counts. Before the first change under a claim, and before the one after one that failed:
+    /// what that one wrote may be seen by one reader and not by the next.
+    pub(super) async fn take_over(&mut self) -> Result<(), Failed> {
+        if std::mem::replace(&mut self.kept.taken_over, false) {
+            return Ok(());
+        }
+        for (_, id) in self.db.open_jobs(ALL_OPEN).await? {
+            if let Some(CodeJobRow { job, .. }) = self.job(&id).await? {
+                self.end(job).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All that was begun is done.
+    pub(super) fn done(&mut self) {
+        self.kept.taken_over = true;
+    }
+
+    pub(super) async fn begin(&mut self, job: CodeJob) -> Result<CodeJob, Failed> {
         if let Some(there) = self.job(&job.id).await? {
             return Ok(there.job);
         }
         // What finds it first: a job that nothing finds would never be made.
         self.db.put_offer_job(job.offer.as_str(), &job.id).await?;
-        self.db.put_open_job(job.at, &job.id, stamp(self.epoch, 0)).await?;
-        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: None }, self.stamp(&job, 0)).await?;
+        let listed = self.stamp();
+        self.db.put_open_job(job.at, &job.id, listed).await?;
+        let stamp = self.stamp();
+        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: None }, stamp).await?;
         Ok(job)
     }
 
     /// A job, once what was being added to it is.
-    async fn job(&self, id: &str) -> Result<Option<CodeJobRow>, Failed> {
+    async fn job(&mut self, id: &str) -> Result<Option<CodeJobRow>, Failed> {
         let Some(row) = self.db.code_job(id).await? else { return Ok(None) };
         let Some(pending) = &row.pending else { return Ok(Some(row)) };
-        let pending: Pending = rmp_serde::from_slice(pending)
+        let Pending { mut codes, .. } = rmp_serde::from_slice(pending)
             .map_err(|e| Failed::Unreadable(format!("what is added to the job {id}: {e}").into()))?;
-        Ok(Some(CodeJobRow { job: self.finish(row.job, pending.codes).await?, pending: None }))
+        // But for those that another job has by now: who looked them up may have been no owner any more when he wrote this.
+        let mut of = self.db.codes(&codes).await?.into_iter();
+        codes.retain(|_| of.next().flatten().is_none_or(|of| of == row.job.id));
+        // Again: its write need not have ended, and the next reader not see it. Its codes would be nobody's then.
+        Ok(Some(CodeJobRow { job: self.give(row.job, codes).await?, pending: None }))
     }
 
-    pub(super) async fn add(&self, id: &str, codes: Vec<NormalCode>) -> Result<Option<CodeJob>, Failed> {
+    pub(super) async fn add(&mut self, id: &str, codes: Vec<NormalCode>) -> Result<Option<CodeJob>, Failed> {
         let Some(CodeJobRow { mut job, .. }) = self.job(id).await? else { return Ok(None) };
         let codes: Vec<String> = codes.into_iter().map(|code| code.as_str().to_owned()).collect();
         for codes in codes.chunks(STEP) {
@@ -84,18 +139,22 @@ impl Desk<'_> {
             if new.is_empty() {
                 continue;
             }
-            let pending = rmp_serde::to_vec_named(&Pending { v: 1, codes: new.clone() })
-                .map_err(|e| Failed::NotDone(e.to_string().into()))?;
-            let row = CodeJobRow { job: job.clone(), pending: Some(pending) };
-            self.db.put_code_job(&row, self.stamp(&job, 2)).await?;
-            job = self.finish(job, new).await?;
+            job = self.give(job, new).await?;
         }
         Ok(Some(job))
     }
 
-    /// Writes codes that the job's row says are being added, and then that they are.
-    async fn finish(&self, mut job: CodeJob, codes: Vec<String>) -> Result<CodeJob, Failed> {
-        self.db.put_codes(&codes, &job.id, stamp(self.epoch, 0)).await?;
+    /// Says which codes are being added to the job, writes them, and says that they are.
+    async fn give(&mut self, mut job: CodeJob, codes: Vec<String>) -> Result<CodeJob, Failed> {
+        let pending = Pending { v: 1, codes };
+        let bytes = rmp_serde::to_vec_named(&pending).map_err(|e| Failed::NotDone(e.to_string().into()))?;
+        let codes = pending.codes;
+        let stamp = self.stamp();
+        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: Some(bytes) }, stamp).await?;
+        self.verify().await?;
+        let stamp = self.stamp();
+        self.db.put_codes(&codes, &job.id, stamp).await?;
+        self.verify().await?;
         // The chunk goes by what was done before: a repeat writes to the same.
         let chunk = u32::try_from(job.done / CHUNK).unwrap_or(u32::MAX);
         self.db.put_codes_of_job(&job.id, chunk, &codes).await?;
@@ -106,7 +165,7 @@ impl Desk<'_> {
         self.end(job).await
     }
 
-    pub(super) async fn cancel(&self, id: &str) -> Result<Option<CodeJob>, Failed> {
+    pub(super) async fn cancel(&mut self, id: &str) -> Result<Option<CodeJob>, Failed> {
         match self.job(id).await? {
             Some(CodeJobRow { mut job, .. }) if job.state == JobState::Open => {
                 job.state = JobState::Cancelled;
@@ -116,12 +175,12 @@ impl Desk<'_> {
         }
     }
 
-    async fn end(&self, job: CodeJob) -> Result<CodeJob, Failed> {
-        // The end of a cancelled one counts more than the step that it may have broken off.
-        let step = if job.state == JobState::Cancelled { 2 } else { 0 };
-        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: None }, self.stamp(&job, step)).await?;
+    async fn end(&mut self, job: CodeJob) -> Result<CodeJob, Failed> {
+        let stamp = self.stamp();
+        self.db.put_code_job(&CodeJobRow { job: job.clone(), pending: None }, stamp).await?;
         if job.state != JobState::Open {
-            self.db.delete_open_job(job.at, &job.id, stamp(self.epoch, 1)).await?;
+            let stamp = self.stamp();
+            self.db.delete_open_job(job.at, &job.id, stamp).await?;
         }
         Ok(job)
     }

@@ -181,10 +181,11 @@ async fn timers_are_found_in_order_and_dropped(db: &dyn Database) {
     for bucket in [12, 11, 14] {
         db.put_timer_bucket(Queue { slice: 3, bucket }, 1).await.unwrap();
     }
-    assert_eq!(db.timer_buckets(3, 12, 10).await.unwrap(), [11, 12]);
-    assert_eq!(db.timer_buckets(3, u32::MAX, 2).await.unwrap(), [11, 12]);
+    assert_eq!(db.timer_buckets(3, None, 12, 10).await.unwrap(), [11, 12]);
+    assert_eq!(db.timer_buckets(3, None, u32::MAX, 2).await.unwrap(), [11, 12]);
+    assert_eq!(db.timer_buckets(3, Some(11), u32::MAX, 10).await.unwrap(), [12, 14]);
     db.drop_timer_bucket(queue, 3).await.unwrap();
-    assert_eq!(db.timer_buckets(3, u32::MAX, 10).await.unwrap(), [12, 14]);
+    assert_eq!(db.timer_buckets(3, None, u32::MAX, 10).await.unwrap(), [12, 14]);
     assert!(db.timers(queue, None, Timestamp(99), 10).await.unwrap().is_empty());
 }
 
@@ -222,10 +223,11 @@ async fn the_outbox_is_read_in_order(db: &dyn Database) {
 
     db.put_outbox_bucket(queue, 1).await.unwrap();
     db.put_outbox_bucket(other, 1).await.unwrap();
-    assert_eq!(db.outbox_buckets(4, 10).await.unwrap(), [21, 22]);
-    assert_eq!(db.outbox_buckets(4, 1).await.unwrap(), [21]);
+    assert_eq!(db.outbox_buckets(4, None, 10).await.unwrap(), [21, 22]);
+    assert_eq!(db.outbox_buckets(4, None, 1).await.unwrap(), [21]);
+    assert_eq!(db.outbox_buckets(4, Some(21), 10).await.unwrap(), [22]);
     db.drop_outbox_bucket(queue, 3).await.unwrap();
-    assert_eq!(db.outbox_buckets(4, 10).await.unwrap(), [22]);
+    assert_eq!(db.outbox_buckets(4, None, 10).await.unwrap(), [22]);
     assert!(db.outbox(queue, None, 10).await.unwrap().is_empty());
 }
 
@@ -281,6 +283,28 @@ async fn lists_are_descending_and_apart(db: &dyn Database) {
     assert_eq!(db.view_list(part(None, 1), Some("l3"), 1).await.unwrap(), all[1..2]);
     assert_eq!(db.view_list(part(Some("a"), 1), None, 10).await.unwrap(), all[2..]);
     assert_eq!(db.view_list(part(Some(""), 1), None, 10).await.unwrap(), all[..1], "no filter is not every filter");
+    let (mut lines, mut cursor) = (Vec::new(), None::<Cursor>);
+    loop {
+        let part = db.scan_view_lists(cursor.as_ref(), 2).await.unwrap();
+        lines.extend(part.found.into_iter().map(|line| (line.filter, line.slice, line.entry.key, line.entry.filter)));
+        cursor = part.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    lines.sort();
+    let line = |filter: Option<&str>, slice: u8, key: &str, row_filter: &str| {
+        (filter.map(str::to_owned), slice, key.to_owned(), row_filter.to_owned())
+    };
+    let expected = [
+        line(None, 1, "l1", "a"),
+        line(None, 1, "l2", "b"),
+        line(None, 1, "l3", ""),
+        line(None, 2, "l9", "a"),
+        line(Some(""), 1, "l3", ""),
+        line(Some("a"), 1, "l1", "a"),
+    ];
+    assert_eq!(lines, expected);
     db.delete_view_list(part(None, 1), "l2", 2).await.unwrap();
     assert_eq!(db.view_list(part(None, 1), None, 10).await.unwrap(), [all[0].clone(), all[2].clone()]);
 }

@@ -69,15 +69,17 @@ pub(super) async fn of(
     limit: usize,
 ) -> Result<Vec<(Day, BannerCounts)>, StoreError> {
     let mut days: Vec<(Day, BannerCounts)> = Vec::new();
-    let mut before = None;
+    let (mut before, mut page) = (None, PAGE);
     loop {
-        let mut rows = db.counts(banner.as_str(), before, PAGE).await?;
-        let more = rows.len() == PAGE;
+        let mut rows = db.counts(banner.as_str(), before, page).await?;
+        let more = rows.len() == page;
         if more && let Some(last) = rows.last().map(|row| row.day) {
-            // The last day may go on behind the page: it is read again, whole, unless it is all of the page.
-            if rows.first().is_some_and(|first| first.day != last) {
-                rows.retain(|row| row.day != last);
+            // The last day may go on behind the page: it is read again, whole, with a longer page where it is all of this.
+            if rows.first().is_some_and(|first| first.day == last) {
+                page *= 2;
+                continue;
             }
+            rows.retain(|row| row.day != last);
         }
         before = rows.last().map(|row| row.day);
         for row in rows {

@@ -212,6 +212,19 @@ pub struct ListPart<'a> {
     pub slice: u8,
 }
 
+/// A row of `view_list`, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListLine {
+    /// The view.
+    pub view: View,
+    /// As in [`ListPart`].
+    pub filter: Option<String>,
+    /// As in [`ListPart`].
+    pub slice: u8,
+    /// The row.
+    pub entry: ViewEntry,
+}
+
 /// Where a scan over partitions goes on. Only the implementation knows what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub Vec<u8>);
@@ -259,6 +272,11 @@ type Done = Result<(), Failed>;
 /// See the module. Of a method that takes `keys` of an entity, shard, slice and bucket are what the caller worked out.
 #[async_trait]
 pub trait Database: Send + Sync + 'static {
+    /// The datacentre whose replicas a quorum is of, where there are such.
+    fn datacenter(&self) -> Option<&str> {
+        None
+    }
+
     // --- cluster: the only conditional writes -------------------------------------------------------------------
 
     /// `SELECT * FROM cluster WHERE name = 'adal'`. `None`: nobody ever claimed anything.
@@ -348,8 +366,8 @@ pub trait Database: Send + Sync + 'static {
     ) -> Result<Vec<TimerRow>, Failed>;
     /// Upsert into `timer_bucket`: written before the first row of the partition.
     async fn put_timer_bucket(&self, queue: Queue, stamp: i64) -> Done;
-    /// The buckets of a slice that may have rows, ascending, not later than `until`.
-    async fn timer_buckets(&self, slice: u8, until: u32, limit: usize) -> Result<Vec<u32>, Failed>;
+    /// The buckets of a slice that may have rows, ascending, after `after` and not later than `until`.
+    async fn timer_buckets(&self, slice: u8, after: Option<u32>, until: u32, limit: usize) -> Result<Vec<u32>, Failed>;
     /// Deletes the partition, then its row in `timer_bucket`, as of `stamp`.
     async fn drop_timer_bucket(&self, queue: Queue, stamp: i64) -> Done;
 
@@ -366,7 +384,7 @@ pub trait Database: Send + Sync + 'static {
     /// As for timers.
     async fn put_outbox_bucket(&self, queue: Queue, stamp: i64) -> Done;
     /// As for timers, of all times.
-    async fn outbox_buckets(&self, slice: u8, limit: usize) -> Result<Vec<u32>, Failed>;
+    async fn outbox_buckets(&self, slice: u8, after: Option<u32>, limit: usize) -> Result<Vec<u32>, Failed>;
     /// As for timers.
     async fn drop_outbox_bucket(&self, queue: Queue, stamp: i64) -> Done;
 
@@ -380,6 +398,8 @@ pub trait Database: Send + Sync + 'static {
     async fn view(&self, view: View, key: &str) -> Result<Option<ViewEntry>, Failed>;
     /// Rows of `view_row` of any view, in any fixed order, about `limit` at a time. For tools.
     async fn scan_views(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<(View, ViewEntry)>, Failed>;
+    /// The same of `view_list`, of all partitions.
+    async fn scan_view_lists(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<ListLine>, Failed>;
     /// Upsert into `view_list`.
     async fn put_view_list(&self, part: ListPart<'_>, entry: &ViewEntry, stamp: i64) -> Done;
     /// Deletes from `view_list`.
@@ -438,12 +458,6 @@ pub trait Database: Send + Sync + 'static {
     async fn key(&self, id: &str) -> Result<Option<KeyRow>, Failed>;
     /// Every key, by id (some hundreds).
     async fn keys(&self) -> Result<Vec<KeyRow>, Failed>;
-
-    /// `INSERT INTO period_key .. IF NOT EXISTS USING TTL`, serial LOCAL_SERIAL. `false`: there is one. Never repeated by the
-    /// driver.
-    async fn create_period_key(&self, until: Timestamp, secret: &[u8; 32], ttl_s: i32) -> Result<bool, Failed>;
-    /// The secret of a period.
-    async fn period_key(&self, until: Timestamp) -> Result<Option<[u8; 32]>, Failed>;
 
     /// A value of `meta`.
     async fn meta(&self, name: &str) -> Result<Option<i64>, Failed>;

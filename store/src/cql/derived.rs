@@ -2,13 +2,11 @@
 //! takes the entity over can write it again without knowing the rules.
 //!
 //! Every write here is idempotent and stamped, so that doing it twice, late, or beside a later row's changes nothing:
-//! views by the row's seq (a key is only ever written by one entity), the outbox by the row's epoch and seq. Of a view
+//! views by the writer's epoch and the row's seq (a key is only ever written by one entity), the outbox by the row's own
+//! epoch and seq. Of a view
 //! that is listed the lists come first and the row last: the row then says that the lists are as it says.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use adal_domain::entity::{Effect, EntityKey, View, ViewWrite};
 use serde::{Deserialize, Serialize};
@@ -73,8 +71,6 @@ impl Derived {
 pub(super) struct Follower {
     pub(super) db: Arc<dyn Database>,
     pub(super) outbox: Arc<Outbox>,
-    /// Rises when the views are made anew: what stands from before is covered.
-    pub(super) generation: AtomicU64,
 }
 
 /// Whose row it is that something follows from.
@@ -113,7 +109,8 @@ impl Follower {
 
     /// Writes one change to a view.
     pub(super) async fn view(&self, of: Of<'_>, write: &ViewWrite) -> Result<(), Failed> {
-        let stamp = stamp(self.generation.load(Ordering::SeqCst), of.seq);
+        // Of our epoch, whoever wrote the row: what an earlier owner writes late, of any row, is covered by what we write.
+        let stamp = stamp(of.epoch, of.seq);
         let (view, key) = (write.view, write.key.as_str());
         let entry = write.value.as_ref().map(|value| ViewEntry {
             key: key.to_owned(),

@@ -21,7 +21,7 @@ use scylla::{
 use super::{
     config::{CqlConfig, CqlError},
     db::{
-        Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListPart,
+        Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListLine, ListPart,
         OutboxPlace, OutboxRow, Place, Queue, Scanned, SnapshotRow, Stretch, TimerRow, ViewEntry, Watermark,
     },
     failure::chain,
@@ -75,6 +75,11 @@ const fn big(number: u64) -> i64 {
     number.cast_signed()
 }
 
+/// The bucket after which a list of them begins: they count from 0.
+fn behind(after: Option<u32>) -> i32 {
+    after.map_or(-1, |after| i32::try_from(after).unwrap_or(i32::MAX))
+}
+
 fn most(limit: usize) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
 }
@@ -104,9 +109,18 @@ fn in_queue(queue: Queue) -> (i32, i32) {
     (i32::from(queue.slice), queue.bucket.cast_signed())
 }
 
+/// What the parts of lists are called that have one filter.
+const FILTERED: &str = "filter";
+
+/// The view of this name.
+fn named(name: &str) -> Result<View, Failed> {
+    let view = View::ALL.into_iter().find(|view| view.as_str() == name);
+    view.ok_or_else(|| damaged(&format!("no view is called {name:?}")))
+}
+
 /// The part of a list, and its filter: `all` has one of its own, which no filter can be mistaken for.
 fn part<'a>(list: ListPart<'a>) -> (&'static str, &'static str, &'a str, i32) {
-    let (part, filter) = list.filter.map_or(("all", ""), |filter| ("filter", filter));
+    let (part, filter) = list.filter.map_or(("all", ""), |filter| (FILTERED, filter));
     (list.view.as_str(), part, filter, i32::from(list.slice))
 }
 
@@ -181,6 +195,10 @@ fn code_job_row(row: StoredJob) -> Result<CodeJobRow, Failed> {
 
 #[async_trait]
 impl Database for Driver {
+    fn datacenter(&self) -> Option<&str> {
+        self.session.config().local_datacenter.as_deref()
+    }
+
     async fn cluster(&self) -> Result<Option<ClusterRow>, Failed> {
         self.cluster_row(&self.on.cluster).await
     }
@@ -383,11 +401,12 @@ impl Database for Driver {
         self.session.write(&self.on.put_timer_bucket, (slice, bucket, stamp)).await
     }
 
-    async fn timer_buckets(&self, slice: u8, until: u32, limit: usize) -> Result<Vec<u32>, Failed> {
+    async fn timer_buckets(&self, slice: u8, after: Option<u32>, until: u32, limit: usize) -> Result<Vec<u32>, Failed> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let values = (i32::from(slice), i32::try_from(until).unwrap_or(i32::MAX), most(limit));
+        let until = i32::try_from(until).unwrap_or(i32::MAX);
+        let values = (i32::from(slice), behind(after), until, most(limit));
         let found = self.session.rows::<(i32,)>(&self.on.timer_buckets, values).await?;
         found.into_iter().map(|(number,)| bucket(number)).collect()
     }
@@ -451,11 +470,12 @@ impl Database for Driver {
         self.session.write(&self.on.put_outbox_bucket, (slice, bucket, stamp)).await
     }
 
-    async fn outbox_buckets(&self, slice: u8, limit: usize) -> Result<Vec<u32>, Failed> {
+    async fn outbox_buckets(&self, slice: u8, after: Option<u32>, limit: usize) -> Result<Vec<u32>, Failed> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let found = self.session.rows::<(i32,)>(&self.on.outbox_buckets, (i32::from(slice), most(limit))).await?;
+        let values = (i32::from(slice), behind(after), most(limit));
+        let found = self.session.rows::<(i32,)>(&self.on.outbox_buckets, values).await?;
         found.into_iter().map(|(number,)| bucket(number)).collect()
     }
 
@@ -486,12 +506,28 @@ impl Database for Driver {
         let mut found = Vec::new();
         let next = self.session.page::<Stored>(&self.on.scan_views, (), from, Some(most(limit)), &mut found).await?;
         let entry = |(name, key, filter, kind, id, seq, value): Stored| {
-            let view = View::ALL.into_iter().find(|view| view.as_str() == name);
-            let view = view.ok_or_else(|| damaged(&format!("no view is called {name:?}")))?;
-            Ok((view, view_entry((key, filter, kind, id, seq, value))?))
+            Ok((named(&name)?, view_entry((key, filter, kind, id, seq, value))?))
         };
         let next = next.and_then(|next| next.as_bytes_slice().map(|bytes| Cursor(bytes.to_vec())));
         Ok(Scanned { found: found.into_iter().map(entry).collect::<Result<_, Failed>>()?, next })
+    }
+
+    async fn scan_view_lists(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<ListLine>, Failed> {
+        type Stored = (String, String, String, i32, String, String, String, String, i64, Vec<u8>);
+        let from = cursor.map_or_else(PagingState::start, |cursor| PagingState::new_from_raw_bytes(&*cursor.0));
+        let mut found = Vec::new();
+        let size = Some(most(limit));
+        let next = self.session.page::<Stored>(&self.on.scan_view_lists, (), from, size, &mut found).await?;
+        let line = |(name, part, filter, slice, key, row_filter, kind, id, seq, value): Stored| {
+            Ok(ListLine {
+                view: named(&name)?,
+                filter: (part == FILTERED).then_some(filter),
+                slice: u8::try_from(slice).map_err(|_| damaged("a list of a slice that there is not"))?,
+                entry: view_entry((key, row_filter, kind, id, seq, value))?,
+            })
+        };
+        let next = next.and_then(|next| next.as_bytes_slice().map(|bytes| Cursor(bytes.to_vec())));
+        Ok(Scanned { found: found.into_iter().map(line).collect::<Result<_, Failed>>()?, next })
     }
 
     async fn put_view_list(&self, list: ListPart<'_>, entry: &ViewEntry, stamp: i64) -> Done {
@@ -668,18 +704,6 @@ impl Database for Driver {
         // Partitions come in the order of their tokens.
         keys.sort_by(|a, b| a.record.id.cmp(&b.record.id));
         Ok(keys)
-    }
-
-    async fn create_period_key(&self, until: Timestamp, secret: &[u8; 32], ttl_s: i32) -> Result<bool, Failed> {
-        let values = (until.0, secret.as_slice(), ttl_s);
-        applied(&self.session.conditional(&self.on.create_period_key, values).await?)
-    }
-
-    async fn period_key(&self, until: Timestamp) -> Result<Option<[u8; 32]>, Failed> {
-        let found = self.session.rows::<(Vec<u8>,)>(&self.on.period_key, (until.0,)).await?;
-        let Some((secret,)) = found.into_iter().next() else { return Ok(None) };
-        let odd = |_| Failed::Unreadable(format!("the secret of the period until {until} is not 32 bytes").into());
-        secret.try_into().map(Some).map_err(odd)
     }
 
     async fn meta(&self, name: &str) -> Result<Option<i64>, Failed> {

@@ -84,7 +84,7 @@ pub(super) struct Pending {
 
 /// See [`State`].
 pub(super) struct Adopting {
-    /// The tip, and the empty row on it.
+    /// The rows that may be on no quorum, and the empty row on them.
     pub(super) rows: Vec<JournalRow>,
     /// The row whose consequences may not be written yet.
     pub(super) redo: Option<JournalRow>,

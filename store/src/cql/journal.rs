@@ -23,11 +23,15 @@ use super::{
     handle::{Adopting, Known, Locked, Pending, Phase, print},
     outbox::Where,
     owner::Verdict,
-    protocol::{Standing, bucket_of, on_top, shard_of, slice_of, standing},
+    protocol::{Linked, Standing, bucket_of, on_top, shard_of, slice_of, standing, unsure},
     read::{self, Found, stored},
     retry,
     timers::Timers,
 };
+
+/// Rows that an adoption writes in one statement: more only where an entity was adopted again and again, and nothing was
+/// ever decided in between.
+const ADOPTED_AT_ONCE: usize = 256;
 
 /// Why something that was begun is not done.
 enum Stop {
@@ -141,22 +145,23 @@ impl Inner {
         let format = tip.as_ref().map_or(1, |tip| tip.format);
         let body = adal_actors::row::empty()?;
         let bucket = ticket.bucket();
+        let chain: Vec<&JournalRow> = found.chain().collect();
+        let unsure = chain.get(unsure(&chain)..).unwrap_or_default();
         // Whoever appends has written what follows from the row before, and so has whoever made a snapshot: the last row in
         // which something was decided is the only one of which that may be missing. However old its bucket is: it may
         // have come late, after an owner in between had looked and not seen it.
-        let empty_body = &body;
-        let redo =
-            found.chain().filter(|row| row.body != *empty_body).last().filter(|row| row.derived.is_some()).cloned();
+        let redo = unsure.first().filter(|row| !row.is_adoption() && row.derived.is_some()).map(|row| (*row).clone());
         let empty = JournalRow { place, parent_epoch, at, format, body, bucket, wake, derived: None };
         let timer = wake.map(|wake| Timers::place(entity, wake, bucket));
-        let rows = tip.into_iter().chain([empty]).collect();
+        let rows = unsure.iter().map(|row| (*row).clone()).chain([empty]).collect();
         let snapshot = found.snapshot.as_ref().map(|snapshot| snapshot.place);
         state.adopting = Some(Box::new(Adopting { rows, redo, timer, phase: Phase::Fresh, ticket, snapshot }));
         Ok(())
     }
 
-    /// Makes what another owner left ours: its tip, perhaps unfinished, again and an empty row on it, verified; then what
-    /// follows from its last row. What was adopted is served from here on, and is in every later history.
+    /// Makes what another owner left ours: its last rows, perhaps unfinished, again and an empty row on them, verified; then
+    /// what follows from the last in which something was decided. What was adopted is served from here on, and is in every
+    /// later history.
     async fn adopt(&self, entity: &EntityKey, state: &mut Locked, deadline: Instant) -> Result<(), Stop> {
         let Some(adopting) = &mut state.adopting else { return Ok(()) };
         let Some(top) = adopting.rows.last().cloned() else { return Ok(()) };
@@ -168,8 +173,10 @@ impl Inner {
                 retry::until(deadline, "timer", put).await.map_err(doubt)?;
             }
             self.list(entity, adopting.ticket.bucket(), epoch, deadline).await.map_err(doubt)?;
-            let rows = &adopting.rows;
-            retry::until(deadline, "adopt", || self.db.insert_rows(entity, rows)).await.map_err(doubt)?;
+            // From below, so that nothing is ever on top of what may be on no quorum.
+            for rows in adopting.rows.chunks(ADOPTED_AT_ONCE) {
+                retry::until(deadline, "adopt", || self.db.insert_rows(entity, rows)).await.map_err(doubt)?;
+            }
             adopting.phase = Phase::Written;
         }
         if adopting.phase < Phase::Durable {
@@ -183,7 +190,9 @@ impl Inner {
         }
         if let Some(row) = &adopting.redo {
             let derived = Derived::decode(row).map_err(doubt)?;
-            let at = Where { bucket: row.bucket, row_epoch: row.place.epoch };
+            // In our bucket and under our epoch, whatever those of the row are: an earlier owner may drop the row's part of
+            // the outbox at any time, and what comes to it then lies under that for ever. What was delivered comes again.
+            let at = Where { bucket: top.bucket, row_epoch: epoch };
             let of = Of { entity, seq: row.place.seq, at, epoch };
             retry::until(deadline, "follow", || self.follower.follow(of, &derived)).await.map_err(doubt)?;
         }
@@ -226,14 +235,7 @@ impl Inner {
         }
         // Another content than what is in doubt: that one comes first, and this is not its place any more.
         self.settle(&entity, &mut state, deadline).await.map_err(|stop| stop.for_reader(&entity))?;
-        let known = match &state.known {
-            Some(known) => known.clone(),
-            None => {
-                self.load(&entity, &mut state, deadline).await?;
-                let gone = || StoreError::Unavailable("the entity was not loaded".into());
-                state.known.clone().ok_or_else(gone)?
-            }
-        };
+        let known = self.known(&entity, &mut state, deadline).await?;
         let head = known.tip.map_or(0, |tip| tip.seq);
         if seq != head + 1 {
             return match self.is_there(&entity, &append.row, &known).await? {
@@ -329,6 +331,9 @@ impl Inner {
         }
         let of = Of { entity, seq, at: Where { bucket: pending.row.bucket, row_epoch: epoch }, epoch };
         let derived = &pending.derived;
+        if !derived.effects.is_empty() {
+            self.outbox.remember(entity, seq, of.at);
+        }
         retry::until(deadline, "follow", || self.follower.follow(of, derived)).await.map_err(Stop::Doubt)?;
         self.landed(state);
         Ok(())
@@ -359,13 +364,7 @@ impl Inner {
         snapshot: StoredSnapshot,
     ) -> Result<(), StoreError> {
         let mut state = self.handles.lock(entity).await;
-        let known = match state.known.clone() {
-            Some(known) => known,
-            None => {
-                self.load(entity, &mut state, self.deadline()).await?;
-                state.known.clone().ok_or_else(|| StoreError::Unavailable("the entity was not loaded".into()))?
-            }
-        };
+        let known = self.known(entity, &mut state, self.deadline()).await?;
         let StoredSnapshot { seq, format, body } = snapshot;
         let Some(tip) = known.tip.filter(|tip| seq <= tip.seq) else {
             return Err(StoreError::Unavailable(format!("{entity}: a snapshot of a row that is not there").into()));
@@ -397,6 +396,10 @@ impl Inner {
 
     /// The tip of an entity's history as far as it is durable.
     pub(super) async fn tip(self: &Arc<Self>, entity: &EntityKey) -> Result<Option<Place>, StoreError> {
+        if self.owner.has_ended() {
+            // What is there now is another's, and need not be durable.
+            self.owner.epoch(shard_of(entity))?;
+        }
         if self.owner.claimed().is_none() {
             return read::tip(&*self.db, entity).await;
         }
@@ -404,14 +407,18 @@ impl Inner {
             return Ok(tip);
         }
         let mut state = self.handles.lock(entity).await;
+        Ok(self.known(entity, &mut state, self.deadline()).await?.tip)
+    }
+
+    /// How an entity's journal ends: what is in doubt of it comes first, where that is not known.
+    async fn known(&self, entity: &EntityKey, state: &mut Locked, deadline: Instant) -> Result<Known, StoreError> {
         if state.known.is_none() {
-            let deadline = self.deadline();
-            self.settle(entity, &mut state, deadline).await.map_err(|stop| stop.for_reader(entity))?;
-            if state.known.is_none() {
-                self.load(entity, &mut state, deadline).await?;
-            }
+            self.settle(entity, state, deadline).await.map_err(|stop| stop.for_reader(entity))?;
         }
-        Ok(state.known.as_ref().and_then(|known| known.tip))
+        if state.known.is_none() {
+            self.load(entity, state, deadline).await?;
+        }
+        state.known.clone().ok_or_else(|| StoreError::Unavailable("the entity was not loaded".into()))
     }
 }
 

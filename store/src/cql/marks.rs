@@ -9,10 +9,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{
+    sync::{Mutex as AsyncMutex, MutexGuard},
+    time::{Instant, timeout_at},
+};
 
 use super::{
     db::{Database, Failed, Watermark},
@@ -29,11 +32,15 @@ struct Flying {
     tickets: BTreeMap<u32, usize>,
     /// What an earlier owner may have left undone is done.
     recovered: bool,
+    /// The mark as it stood in the database when a write of it last succeeded: for who must not wait for the next.
+    written: Option<Watermark>,
+    /// The greatest (done, highest) that were tried to be written: perhaps they stand there.
+    floor: (u32, u32),
 }
 
 #[derive(Default)]
 struct Shard {
-    /// As it stands in the database under our epoch; `None`: not copied yet.
+    /// As it stands in the database under our epoch; `None`: not copied yet. Held while it is written.
     mark: AsyncMutex<Option<Watermark>>,
     /// The earlier owner's, as it was found.
     found: Mutex<Option<Watermark>>,
@@ -73,7 +80,7 @@ impl Drop for Ticket {
     }
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -87,6 +94,16 @@ impl Marks {
         self.shards.get(usize::from(shard)).ok_or_else(|| Failed::NotDone("there is no such shard".into()))
     }
 
+    /// A shard's mark, alone. Who had it before may have waited for the database, and everybody behind with it: nobody
+    /// waits past his time.
+    async fn alone(of: &Shard, deadline: Instant) -> Result<MutexGuard<'_, Option<Watermark>>, Failed> {
+        match timeout_at(deadline, of.mark.lock()).await {
+            // Without this everybody who waited would still make one try, one after another.
+            Ok(mark) if Instant::now() < deadline => Ok(mark),
+            _ => Err(Failed::NotDone("a watermark is being written for too long".into())),
+        }
+    }
+
     /// A ticket for one append in a shard that is ours since `epoch`, when the clock shows `now` (a bucket).
     pub(super) async fn ticket(
         self: &Arc<Self>,
@@ -96,11 +113,12 @@ impl Marks {
         deadline: Instant,
     ) -> Result<Ticket, Failed> {
         let of = self.shard(shard)?;
-        let mut mark = of.mark.lock().await;
+        let mut mark = Self::alone(of, deadline).await?;
         let copied = self.copied(of, &mut mark, shard, epoch, now, deadline).await?;
-        let bucket = now.max(copied.highest_bucket).max(copied.done_bucket);
+        let floor = lock(&of.flying).floor.0;
+        let bucket = now.max(copied.highest_bucket).max(copied.done_bucket).max(floor);
         if bucket > copied.highest_bucket {
-            self.write(&mut mark, Watermark { highest_bucket: bucket, ..copied }, deadline).await?;
+            self.write(of, &mut mark, Watermark { highest_bucket: bucket, ..copied }, deadline).await?;
         }
         // Under the lock: nothing advances between the choice and this.
         *lock(&of.flying).tickets.entry(bucket).or_default() += 1;
@@ -117,7 +135,7 @@ impl Marks {
         deadline: Instant,
     ) -> Result<Option<Watermark>, Failed> {
         let of = self.shard(shard)?;
-        let mut mark = of.mark.lock().await;
+        let mut mark = Self::alone(of, deadline).await?;
         self.copied(of, &mut mark, shard, epoch, now, deadline).await?;
         Ok(*lock(&of.found))
     }
@@ -142,7 +160,7 @@ impl Marks {
             Some(earlier) => Watermark { epoch, ..earlier },
             None => Watermark { shard, epoch, done_bucket: now, highest_bucket: now },
         };
-        self.write(mark, ours, deadline).await?;
+        self.write(of, mark, ours, deadline).await?;
         if found.iter().filter(|mark| mark.epoch < epoch).count() > 1 {
             // Ours says what they said: only the latest counts.
             let _ = self.db.delete_watermarks(shard, epoch).await;
@@ -150,9 +168,23 @@ impl Marks {
         Ok(ours)
     }
 
-    async fn write(&self, mark: &mut Option<Watermark>, next: Watermark, deadline: Instant) -> Result<(), Failed> {
+    async fn write(
+        &self,
+        of: &Shard,
+        mark: &mut Option<Watermark>,
+        mut next: Watermark,
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        {
+            // Before it is tried: done and not told, it counts. A later one that said less would be covered by it.
+            let mut flying = lock(&of.flying);
+            flying.floor.0 = flying.floor.0.max(next.done_bucket);
+            flying.floor.1 = flying.floor.1.max(next.highest_bucket);
+            (next.done_bucket, next.highest_bucket) = flying.floor;
+        }
         retry::until(deadline, "watermark", || self.db.put_watermark(&next)).await?;
         *mark = Some(next);
+        lock(&of.flying).written = Some(next);
         Ok(())
     }
 
@@ -164,32 +196,21 @@ impl Marks {
     }
 
     /// Whether nothing of before the bucket will ever be written again in any of these shards.
-    pub(super) async fn are_past(&self, shards: std::ops::Range<u16>, bucket: u32) -> bool {
-        for shard in shards {
-            let Ok(of) = self.shard(shard) else { return false };
-            let mark = of.mark.lock().await;
-            let flying = lock(&of.flying);
-            // A shard without a mark of ours has written nothing in this epoch, and its first ticket is not behind what
-            // it finds: which is not known.
-            let past = flying.recovered && mark.is_some_and(|mark| mark.done_bucket > bucket);
-            if !past {
-                return false;
-            }
-        }
-        true
+    pub(super) fn are_past(&self, mut shards: std::ops::Range<u16>, bucket: u32) -> bool {
+        // A shard without a mark of ours has written nothing in this epoch, and its first ticket is not behind what it
+        // finds: which is not known.
+        shards.all(|shard| {
+            self.shard(shard).is_ok_and(|of| {
+                let flying = lock(&of.flying);
+                flying.recovered && flying.written.is_some_and(|mark| mark.done_bucket > bucket)
+            })
+        })
     }
 
     /// The highest bucket that any of these shards has used, if any has.
-    pub(super) async fn highest(&self, shards: std::ops::Range<u16>) -> Option<u32> {
-        let mut highest = None;
-        for shard in shards {
-            if let Ok(of) = self.shard(shard)
-                && let Some(mark) = &*of.mark.lock().await
-            {
-                highest = highest.max(Some(mark.highest_bucket));
-            }
-        }
-        highest
+    pub(super) fn highest(&self, shards: std::ops::Range<u16>) -> Option<u32> {
+        let highest = |shard| Some(lock(&self.shard(shard).ok()?.flying).written?.highest_bucket);
+        shards.filter_map(highest).max()
     }
 
     /// Moves a shard's watermark as far as it goes; answers the buckets that are behind it now and were not before.
@@ -200,7 +221,7 @@ impl Marks {
         deadline: Instant,
     ) -> Result<std::ops::Range<u32>, Failed> {
         let of = self.shard(shard)?;
-        let mut mark = of.mark.lock().await;
+        let mut mark = Self::alone(of, deadline).await?;
         let Some(there) = *mark else { return Ok(0..0) };
         let done = {
             let flying = lock(&of.flying);
@@ -212,7 +233,7 @@ impl Marks {
             }
             reached
         };
-        self.write(&mut mark, Watermark { done_bucket: done, ..there }, deadline).await?;
+        self.write(of, &mut mark, Watermark { done_bucket: done, ..there }, deadline).await?;
         Ok(there.done_bucket..done.min(there.highest_bucket + 1))
     }
 }

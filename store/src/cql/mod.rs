@@ -35,7 +35,6 @@ mod merge;
 mod migrate;
 mod outbox;
 mod owner;
-mod periods;
 mod policy;
 pub mod protocol;
 mod read;
@@ -53,14 +52,17 @@ mod tests;
 mod timers;
 mod views;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use adal_actors::ports::{
     ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, Journal, Opened,
-    OwedEffect, PeriodKeys, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+    OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
 };
 use adal_domain::{
     entity::{EntityKey, EntityKind, View},
@@ -82,23 +84,24 @@ pub use self::{
     driver::open,
     migrate::{MigrateReport, migrate},
     rebuild::{ViewRebuild, ViewsMade},
+    views::ViewCount,
 };
 use self::{
     codes::{Desk, told},
-    db::{Database, Failed, Link, OutboxPlace, Place, Stretch},
+    db::{Database, Failed, OutboxPlace, Place, Stretch},
     derived::Follower,
     handle::Handles,
     marks::Marks,
     merge::{Read, merged},
     outbox::{Outbox, Where},
     owner::{Owner, Terms, Verdict},
-    protocol::SLICES,
+    protocol::{Linked, SLICES},
     timers::Timers,
 };
 use crate::{Health, Storage};
 
-/// The name in `meta` of the number that rises when the views are made anew.
-const GENERATION: &str = "view_generation";
+/// Rows above one that are looked at in one read for where its effects stand.
+const PLACES: usize = 64;
 
 /// Rows that a list looks up at the same time.
 const AT_ONCE: usize = 32;
@@ -121,7 +124,7 @@ struct Inner {
     handles: Handles,
     sums: AsyncMutex<counts::Sums>,
     /// Codes are given to jobs one change at a time.
-    desk: AsyncMutex<()>,
+    desk: AsyncMutex<codes::Kept>,
     recovered: Arc<Notify>,
     rows: AtomicU64,
     recovery: Mutex<Option<JoinHandle<()>>>,
@@ -167,7 +170,7 @@ impl CqlStore {
         let marks = Marks::new(Arc::clone(&db));
         let outbox = Outbox::new(Arc::clone(&db), Arc::clone(&marks));
         let timers = Timers::new(Arc::clone(&db), Arc::clone(&marks));
-        let follower = Follower { db: Arc::clone(&db), outbox: Arc::clone(&outbox), generation: AtomicU64::new(0) };
+        let follower = Follower { db: Arc::clone(&db), outbox: Arc::clone(&outbox) };
         let inner = Inner {
             handles: Handles::new(config.max_handles),
             db,
@@ -195,9 +198,6 @@ impl CqlStore {
     /// The database's, where it does not answer for half a minute; or a claim that was made before.
     pub async fn claim(&self) -> Result<(), CqlError> {
         let inner = &self.inner;
-        let deadline = Instant::now() + inner.config.append_deadline;
-        let generation = retry::until(deadline, "meta", || inner.db.meta(GENERATION)).await?;
-        inner.follower.generation.store(generation.unwrap_or(0).max(0).cast_unsigned(), Ordering::SeqCst);
         inner.owner.claim().await?;
         let task = tokio::spawn(recover::run(Arc::downgrade(inner)));
         *inner.recovery.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
@@ -216,6 +216,23 @@ impl CqlStore {
         self.inner.rows.load(Ordering::Relaxed)
     }
 
+    /// How much there is of each view: one read through all of it, with memory for a page. Beside a server the numbers are of
+    /// no one moment.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_views(&self) -> Result<HashMap<View, ViewCount>, StoreError> {
+        views::count(&*self.inner.db, self.inner.config.append_deadline).await
+    }
+
+    /// The beats of the members that own something: where they are what they were a while ago, no server is at work.
+    ///
+    /// # Errors
+    /// The database's, or the row of the cluster is damaged.
+    pub async fn beats_of_owners(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.inner.owner.beats_of_owners().await
+    }
+
     /// Runs to its end what must not be dropped in the middle, whatever its caller does.
     async fn whole<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
     where
@@ -230,15 +247,16 @@ impl CqlStore {
         self.inner.owner.epoch(0)
     }
 
-    /// A change of what only the owner may change, verified.
-    async fn at_desk<T, F>(&self, work: impl FnOnce(Arc<Inner>, u64) -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, Failed>>,
-    {
+    /// A change of codes and their jobs, which only the owner may make, verified.
+    async fn at_desk<T>(&self, work: impl AsyncFnOnce(&mut Desk<'_>) -> Result<T, Failed>) -> Result<T, StoreError> {
+        let inner = &self.inner;
         let epoch = self.epoch()?;
-        let _one = self.inner.desk.lock().await;
-        let done = work(Arc::clone(&self.inner), epoch).await.map_err(told)?;
-        match self.inner.owner.verify(self.inner.deadline()).await.map_err(told)? {
+        let kept = &mut *inner.desk.lock().await;
+        let mut desk = Desk { db: &*inner.db, owner: &inner.owner, epoch, deadline: inner.deadline(), kept };
+        desk.take_over().await.map_err(told)?;
+        let done = work(&mut desk).await.map_err(told)?;
+        desk.done();
+        match inner.owner.verify(inner.deadline()).await.map_err(told)? {
             Verdict::Ours => Ok(done),
             Verdict::Lost => Err(StoreError::Unavailable("another server has taken over".into())),
         }
@@ -250,15 +268,33 @@ impl Inner {
         Instant::now() + self.config.append_deadline
     }
 
-    /// Where a row's effects stand.
+    /// Where a row's effects stand, or may.
     async fn places_of(&self, source: &EntityKey, seq: u64) -> Result<Vec<Where>, StoreError> {
         if let Some(found) = self.outbox.find(source, seq) {
             return Ok(vec![found]);
         }
-        // Void rows of that seq owe nothing; asking for theirs as well does no harm.
-        let (after, before) = (Place { seq: seq - 1, ..Place::LAST }, Place { seq: seq + 1, epoch: 0 });
-        let links = self.db.links(source, Stretch { after, before, descending: false, limit: 64 }).await?;
-        Ok(links.into_iter().map(|Link { place, bucket, .. }| Where { bucket, row_epoch: place.epoch }).collect())
+        let mut places = Vec::new();
+        let mut after = Place { seq: seq - 1, ..Place::LAST };
+        // The row itself, and the adoptions right above it.
+        let mut reached = seq;
+        loop {
+            let stretch = Stretch { after, before: Place::LAST, descending: false, limit: PLACES };
+            let links = self.db.links(source, stretch).await?;
+            for link in &links {
+                if link.place.seq > reached + 1 {
+                    return Ok(places);
+                }
+                // Void rows owe nothing; asking for theirs as well does no harm.
+                if link.place.seq == seq || link.is_adoption() {
+                    reached = link.place.seq;
+                    places.push(Where { bucket: link.bucket, row_epoch: link.place.epoch });
+                }
+            }
+            match links.last() {
+                Some(last) if links.len() == PLACES => after = last.place,
+                _ => return Ok(places),
+            }
+        }
     }
 
     async fn deliver(&self, row: Vec<OutboxPlace>) -> Result<(), StoreError> {
@@ -286,24 +322,35 @@ impl Inner {
     }
 
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<(Timestamp, EntityKey)>, StoreError> {
-        let epoch = self.owner.claimed();
-        let found =
-            self.timers.due(until, limit, protocol::bucket_of(self.clock.now()), epoch, self.deadline()).await?;
-        let mut due: Vec<(Timestamp, EntityKey)> = Vec::with_capacity(found.len());
-        for placed in found {
-            let entity = &placed.timer.entity;
-            let wake = placed.timer.wake;
-            if let (Some(epoch), Some(known)) = (epoch, self.handles.peek(entity))
-                && known.wake != Some(wake)
-            {
-                // Left behind by a row that was replaced, or that never was.
-                self.timers.delete(&placed, epoch, known.tip.map_or(0, |tip| tip.seq)).await;
-                continue;
+        let (epoch, deadline) = (self.owner.claimed(), self.deadline());
+        let mut due: Vec<(Timestamp, EntityKey)> = Vec::new();
+        let mut after: Option<timers::Placed> = None;
+        // Those that count for nothing are read past, or enough of them would keep all others from being found.
+        while due.len() < limit {
+            let now = protocol::bucket_of(self.clock.now());
+            let found = self.timers.due(after.as_ref(), until, limit, now, epoch, deadline).await?;
+            let more = found.len() == limit;
+            after = found.last().cloned();
+            for placed in found {
+                let entity = &placed.timer.entity;
+                let wake = placed.timer.wake;
+                if let (Some(epoch), Some(known)) = (epoch, self.handles.peek(entity))
+                    && known.wake != Some(wake)
+                {
+                    // Left behind by a row that was replaced, or that never was: of that one it stays until its place has
+                    // another row, as a deletion that counted more would take the timer of that with it.
+                    self.timers.delete(&placed, epoch, known.tip.map_or(0, |tip| tip.seq)).await;
+                    continue;
+                }
+                if !due.iter().any(|(_, there)| there == entity) {
+                    due.push((wake, placed.timer.entity));
+                }
             }
-            if !due.iter().any(|(_, there)| there == entity) {
-                due.push((wake, placed.timer.entity));
+            if !more {
+                break;
             }
         }
+        due.truncate(limit);
         Ok(due)
     }
 }
@@ -399,6 +446,7 @@ impl Journal for CqlStore {
         limit: usize,
     ) -> Result<Vec<EntityKey>, StoreError> {
         let inner = &self.inner;
+        let deadline = inner.deadline();
         let mut found = Vec::new();
         let mut after = after.map(str::to_owned);
         while found.len() < limit {
@@ -410,13 +458,13 @@ impl Journal for CqlStore {
                     inner.db.entities(kind, slice, after, count).await
                 })
             };
-            let page = merged(usize::from(SLICES), wanted, inner.deadline(), |entity| entity.id.clone(), read).await?;
+            let page = merged(usize::from(SLICES), wanted, deadline, |entity| entity.id.clone(), read).await?;
             let more = page.len() == wanted;
             after = page.last().map(|entity| entity.id.to_string());
             // One is listed before its first row: that one may never have come.
             let known = stream::iter(page).map(|entity| async move {
                 let rows = Stretch { after: Place::FIRST, before: Place::LAST, descending: false, limit: 1 };
-                let any = retry::until(inner.deadline(), "entities", || inner.db.links(&entity, rows)).await?;
+                let any = retry::until(deadline, "entities", || inner.db.links(&entity, rows)).await?;
                 let any = !any.is_empty();
                 Ok::<_, Failed>(any.then_some(entity))
             });
@@ -450,7 +498,7 @@ impl Views for CqlStore {
 #[async_trait]
 impl Codes for CqlStore {
     async fn begin(&self, job: CodeJob) -> Result<CodeJob, StoreError> {
-        self.at_desk(|inner, epoch| async move { Desk { db: &*inner.db, epoch }.begin(job).await }).await
+        self.at_desk(async |desk| desk.begin(job).await).await
     }
 
     async fn job(&self, id: &str) -> Result<Option<CodeJob>, StoreError> {
@@ -462,13 +510,11 @@ impl Codes for CqlStore {
     }
 
     async fn add(&self, job: &str, codes: Vec<NormalCode>) -> Result<Option<CodeJob>, StoreError> {
-        let job = job.to_owned();
-        self.at_desk(|inner, epoch| async move { Desk { db: &*inner.db, epoch }.add(&job, codes).await }).await
+        self.at_desk(async |desk| desk.add(job, codes).await).await
     }
 
     async fn cancel(&self, job: &str) -> Result<Option<CodeJob>, StoreError> {
-        let job = job.to_owned();
-        self.at_desk(|inner, epoch| async move { Desk { db: &*inner.db, epoch }.cancel(&job).await }).await
+        self.at_desk(async |desk| desk.cancel(job).await).await
     }
 
     async fn offer_of(&self, code: &NormalCode) -> Result<Option<OfferId>, StoreError> {
@@ -501,18 +547,6 @@ impl Counts for CqlStore {
 
     async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError> {
         counts::counted(&*self.inner.db, after, limit).await
-    }
-}
-
-#[async_trait]
-impl PeriodKeys for CqlStore {
-    async fn period_key(&self, until: Timestamp, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
-        periods::key(&*self.inner.db, self.inner.clock.now(), until, fresh).await
-    }
-
-    async fn forget_period_keys(&self, _: Timestamp) -> Result<(), StoreError> {
-        // They have a TTL.
-        Ok(())
     }
 }
 

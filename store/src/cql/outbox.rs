@@ -1,7 +1,7 @@
 //! What entities owe each other and is not delivered: by slice and bucket, so that what is over is dropped whole.
 //!
-//! An effect stands in the bucket of the row that owes it: whoever delivers it finds the bucket by the row. A bucket is
-//! listed before its first row, and dropped when nothing is left in it and no shard of the slice writes there any more.
+//! An effect stands in the bucket of the row that owes it, or in those of the empty rows above that: whoever delivers it
+//! finds the buckets by the rows. A bucket is listed before its first row, and dropped when nothing is left in it and no shard of the slice writes there any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,24 +23,44 @@ use super::{
 /// Rows whose bucket is kept in mind, so that their delivery reads nothing.
 const KNOWN: usize = 65_536;
 
-/// Buckets of a slice that are looked at: two weeks of them.
-pub(super) const BUCKETS: usize = 2_048;
+/// Buckets of a slice that are read at a time: two weeks of them.
+const BUCKETS: usize = 2_048;
 
 /// See the module.
 pub(super) struct Outbox {
     db: Arc<dyn Database>,
     marks: Arc<Marks>,
     listed: Mutex<BTreeSet<Queue>>,
-    /// Of rows that owe something: their bucket, and the epoch in which they were written.
+    /// Of rows that this process appended and that owe something: where.
     rows: Mutex<BTreeMap<(EntityKey, u64), Where>>,
 }
 
-/// Where the effects of a row stand, and under which stamps: those of the row's own epoch, so that a later owner who
-/// writes them again does not bring back what was delivered.
+/// Where the effects of a row stand, and under which stamps: in the row's bucket those of its epoch, and where an owner has
+/// adopted it, in the bucket of the empty row above it those of that one's. A deletion counts more than a write with both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Where {
     pub(super) bucket: u32,
     pub(super) row_epoch: u64,
+}
+
+/// Buckets, as many as there are: `read` gives the next [`BUCKETS`] after one.
+pub(super) async fn all_buckets<F>(
+    deadline: Instant,
+    read: impl Fn(Option<u32>, usize) -> F,
+) -> Result<Vec<u32>, Failed>
+where
+    F: Future<Output = Result<Vec<u32>, Failed>> + Send,
+{
+    let mut found: Vec<u32> = Vec::new();
+    loop {
+        let after = found.last().copied();
+        let page = retry::until(deadline, "buckets", || read(after, BUCKETS)).await?;
+        let more = page.len() == BUCKETS;
+        found.extend(page);
+        if !more {
+            return Ok(found);
+        }
+    }
 }
 
 /// The shards of a slice.
@@ -62,17 +82,17 @@ impl Outbox {
             self.db.put_outbox_bucket(queue, stamp(epoch, 0)).await?;
             lock(&self.listed).insert(queue);
         }
-        self.remember(&first.place, of);
         // The deletion counts more: what was delivered is not owed again by a repeat of this.
         self.db.put_outbox(queue, rows, stamp(of.row_epoch, first.place.seq * 2)).await
     }
 
-    fn remember(&self, place: &OutboxPlace, of: Where) {
+    /// This process has appended the row: what it owes stands there and nowhere else.
+    pub(super) fn remember(&self, source: &EntityKey, seq: u64, of: Where) {
         let mut rows = lock(&self.rows);
         if rows.len() >= KNOWN {
             rows.clear();
         }
-        rows.insert((place.source.clone(), place.seq), of);
+        rows.insert((source.clone(), seq), of);
     }
 
     /// Where a row's effects stand, if that is in mind.
@@ -96,8 +116,6 @@ impl Outbox {
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let mut found = Vec::new();
-        // For each slice as long: they are read one after another, and one that failed is no reason to give up the rest.
-        let patience = deadline.saturating_duration_since(Instant::now());
         let first = after.as_ref().map_or(0, |after| slice_of(shard_of(&after.source)));
         // As the slices are listed one after another, an `after` counts in its own alone.
         let mut after = after;
@@ -105,9 +123,7 @@ impl Outbox {
             if found.len() >= limit {
                 break;
             }
-            found.extend(
-                self.of_slice(slice, after.take(), limit - found.len(), epoch, Instant::now() + patience).await?,
-            );
+            found.extend(self.of_slice(slice, after.take(), limit - found.len(), epoch, deadline).await?);
         }
         Ok(found)
     }
@@ -120,8 +136,7 @@ impl Outbox {
         epoch: Option<u64>,
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let buckets = retry::until(deadline, "outbox", || self.db.outbox_buckets(slice, BUCKETS)).await?;
+        let buckets = self.buckets(slice, deadline).await?;
         let whole = after.is_none();
         let empty = Mutex::new(Vec::new());
         let read = |part: usize, from: Option<OutboxRow>, count: usize| -> Read<'_, OutboxRow> {
@@ -140,11 +155,16 @@ impl Outbox {
             let place = &row.place;
             (place.source.kind.as_str(), place.source.id.clone(), place.seq, place.index)
         };
-        let rows = merged(buckets.len(), limit, Instant::now() + patience, key, read).await?;
+        let rows = merged(buckets.len(), limit, deadline, key, read).await?;
         if let (true, Some(epoch)) = (whole, epoch) {
             self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), epoch).await;
         }
         Ok(rows.into_iter().map(owed).collect())
+    }
+
+    /// The buckets of a slice, however many.
+    async fn buckets(&self, slice: u8, deadline: Instant) -> Result<Vec<u32>, Failed> {
+        all_buckets(deadline, |after, count| self.db.outbox_buckets(slice, after, count)).await
     }
 
     /// What one source owes, by seq and index. Reads that fail are repeated until `deadline`.
@@ -155,8 +175,7 @@ impl Outbox {
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let slice = slice_of(shard_of(source));
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let buckets = retry::until(deadline, "outbox", || self.db.outbox_buckets(slice, BUCKETS)).await?;
+        let buckets = self.buckets(slice, deadline).await?;
         // Rows count from 1.
         let first = OutboxPlace { source: source.clone(), seq: 0, index: 0 };
         let read = |part: usize, from: Option<OutboxRow>, count: usize| -> Read<'_, OutboxRow> {
@@ -165,15 +184,21 @@ impl Outbox {
             Box::pin(async move { self.db.outbox_of(Queue { slice, bucket }, &after, count).await })
         };
         let key = |row: &OutboxRow| (row.place.seq, row.place.index);
-        let rows = merged(buckets.len(), limit, Instant::now() + patience, key, read).await?;
+        let rows = merged(buckets.len(), limit, deadline, key, read).await?;
         Ok(rows.into_iter().map(owed).collect())
+    }
+
+    /// Whether a partition is empty: to be asked once it is known that nothing comes to it any more. What was found before
+    /// that is no answer.
+    async fn is_empty(&self, queue: Queue) -> bool {
+        self.db.outbox(queue, None, 1).await.is_ok_and(|rows| rows.is_empty())
     }
 
     /// Drops partitions that were found empty and stay so. That one is not dropped costs a read each time, and no more.
     async fn drop_empty(&self, slice: u8, buckets: Vec<u32>, epoch: u64) {
         for bucket in buckets {
-            if self.marks.are_past(shards_of(slice), bucket).await {
-                let queue = Queue { slice, bucket };
+            let queue = Queue { slice, bucket };
+            if self.marks.are_past(shards_of(slice), bucket) && self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 if let Err(error) = self.db.drop_outbox_bucket(queue, last_stamp(epoch)).await {
                     tracing::debug!(%error, slice, bucket, "an empty part of the outbox stays for now");

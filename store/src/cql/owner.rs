@@ -7,11 +7,14 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use adal_actors::ports::StoreError;
+use adal_domain::time::Timestamp;
+use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use tokio::{
     runtime::Handle,
@@ -30,6 +33,15 @@ use super::{
 
 /// How long a claim or a handing over is tried before its caller is told.
 const CLAIM: Duration = Duration::from_secs(30);
+
+/// A process of our own node is taken for dead when it was not seen to beat for so many times its beat.
+const STILL: u32 = 4;
+
+/// Beats that are older are deleted: nobody lives who has not beaten for a day. Microseconds.
+const FORGOTTEN: i64 = 86_400 * Timestamp::SECOND;
+
+/// By member: its beat, and when it was first seen.
+type Watched = HashMap<String, (u64, Instant)>;
 
 /// What the owner goes by.
 #[derive(Debug, Clone)]
@@ -97,7 +109,11 @@ impl std::fmt::Debug for Owner {
 
 impl Owner {
     pub(super) fn new(db: Arc<dyn Database>, clock: Arc<dyn WallClock>, terms: Terms) -> Arc<Self> {
-        let me = Member { id: format!("{:032x}", rand::random::<u128>()), node: terms.node.clone() };
+        let me = Member {
+            id: format!("{:032x}", rand::random::<u128>()),
+            node: terms.node.clone(),
+            datacenter: db.datacenter().map(str::to_owned),
+        };
         let (held, waiting) = (Mutex::new(None), Mutex::default());
         let end = watch::channel(End::No).0;
         Arc::new(Self { db, clock, terms, me, held, end, runtime: Handle::current(), waiting })
@@ -166,16 +182,16 @@ impl Owner {
 
     // --- claim --------------------------------------------------------------------------------------------------
 
-    /// Becomes the owner of all shards, however long that takes: those without an owner, of an earlier process of the
-    /// same node, or of a dead one. Answers the epoch.
+    /// Becomes the owner of all shards, however long that takes: those without an owner, of a process of the same node
+    /// that does not beat, or of any other when it is dead. Answers the epoch.
     ///
     /// # Errors
-    /// The database's, where it does not answer for half a minute.
+    /// The database's, where it does not answer for half a minute; shards that are of a member in another datacentre.
     pub(super) async fn claim(self: &Arc<Self>) -> Result<u64, CqlError> {
         if self.held().is_some() {
             return Err(CqlError::Ended("this process has claimed its shards already".into()));
         }
-        let mut watched: HashMap<String, (u64, Instant)> = HashMap::new();
+        let mut watched = Watched::new();
         let (mut beat, mut told) = (1, Vec::new());
         loop {
             self.beat(beat).await?;
@@ -186,13 +202,15 @@ impl Owner {
                 // An attempt that timed out was done.
                 return Ok(self.hold(since, cluster.version, began, beat));
             }
-            let alive = self.watch(&mut watched).await?;
-            let may = |owner: Option<&Member>| owner.is_none_or(|o| o.node == self.me.node || !alive(&o.id));
+            self.in_our_datacenter(&cluster)?;
+            let beats = self.watch(&mut watched).await?;
+            let may = |owner: Option<&Member>| owner.is_none_or(|owner| self.may_replace(owner, &watched));
             let next = cluster.taken(&self.me, may);
             let theirs: Vec<_> = next.members.iter().filter(|member| **member != self.me).cloned().collect();
             if theirs.is_empty() {
                 let began = Instant::now();
                 if self.change(&cluster, &next).await? {
+                    self.tidy(&beats).await;
                     return Ok(self.hold(next.version, next.version, began, beat));
                 }
                 continue;
@@ -242,25 +260,66 @@ impl Owner {
         }
     }
 
-    /// Looks at everybody's beats; answers whether a member's has moved lately, by our own clock.
-    async fn watch(
-        &self,
-        watched: &mut HashMap<String, (u64, Instant)>,
-    ) -> Result<impl Fn(&str) -> bool + use<>, CqlError> {
+    /// Looks at everybody's beats, and notes since when, by our own clock, each stands still.
+    async fn watch(&self, watched: &mut Watched) -> Result<Vec<Beat>, CqlError> {
         let beats = retry::until(Instant::now() + CLAIM, "beats", || self.db.beats()).await?;
         let now = Instant::now();
-        for Beat { member, beat, .. } in beats {
-            let (last, since) = watched.entry(member).or_insert((beat, now));
-            if *last != beat {
-                (*last, *since) = (beat, now);
+        for Beat { member, beat, .. } in &beats {
+            let (last, since) = watched.entry(member.clone()).or_insert((*beat, now));
+            if last != beat {
+                (*last, *since) = (*beat, now);
             }
         }
-        // Whoever never beat is watched from the first time that it is asked for.
-        let alive: HashMap<String, bool> = watched
-            .iter()
-            .map(|(member, (_, since))| (member.clone(), now.duration_since(*since) < self.terms.dead_after))
+        Ok(beats)
+    }
+
+    /// The beats of the members that own something, by id.
+    pub(super) async fn beats_of_owners(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let row = self.db.cluster().await?;
+        let cluster = row.as_ref().map_or_else(|| Ok(Cluster::empty()), Cluster::decode);
+        let members = cluster.map_err(|error| StoreError::Corrupt(error.to_string().into()))?.members;
+        let beats = self.db.beats().await?.into_iter();
+        let mut found: Vec<_> = beats
+            .filter(|beat| members.iter().any(|member| member.id == beat.member))
+            .map(|Beat { member, beat, .. }| (member, beat))
             .collect();
-        Ok(move |member: &str| alive.get(member).copied().unwrap_or(false))
+        found.sort();
+        Ok(found)
+    }
+
+    /// Whether a member may be replaced: one that does not beat. An earlier process of our own node after a few beats, so
+    /// that two servers that were given one name do not replace each other for ever; any other when it is dead.
+    fn may_replace(&self, owner: &Member, watched: &Watched) -> bool {
+        let patience = match owner.node == self.me.node {
+            true => self.terms.dead_after.min(self.terms.beat_every * STILL),
+            false => self.terms.dead_after,
+        };
+        // Whoever has no beat handed over, or was forgotten.
+        watched.get(&owner.id).is_none_or(|(_, since)| since.elapsed() >= patience)
+    }
+
+    /// Refuses shards of a member elsewhere: what it wrote there need not have come to where we read, and its conditional
+    /// writes and ours do not meet.
+    fn in_our_datacenter(&self, cluster: &Cluster) -> Result<(), CqlError> {
+        let Some(ours) = &self.me.datacenter else { return Ok(()) };
+        let theirs = cluster.members.iter().filter_map(|member| member.datacenter.as_ref());
+        match theirs.into_iter().find(|theirs| *theirs != ours) {
+            None => Ok(()),
+            Some(theirs) => Err(CqlError::Config {
+                key: "local_datacenter",
+                rule: format!("is {ours}, and the entities are of a server in {theirs}: stop that one first"),
+            }),
+        }
+    }
+
+    /// Deletes the beats of members of long ago.
+    async fn tidy(&self, beats: &[Beat]) {
+        let before = Timestamp(self.clock.now().0.saturating_sub(FORGOTTEN));
+        for beat in beats.iter().filter(|beat| beat.at < before && beat.member != self.me.id) {
+            if let Err(error) = self.db.delete_beat(&beat.member).await {
+                tracing::debug!(%error, "beats of long ago stay");
+            }
+        }
     }
 
     /// Gives up all shards, so that a successor need not wait; nothing is appended or served from here on.
@@ -341,7 +400,9 @@ impl Owner {
                 std::mem::take(&mut waiting.asked)
             };
             // They were all taken before the read begins: whatever they wrote had ended.
-            let verdict = self.look().await;
+            // Were this to panic, `reading` would stay, and nobody ever read again.
+            let looked = AssertUnwindSafe(self.look()).catch_unwind().await;
+            let verdict = looked.unwrap_or_else(|_| Err(Failed::NotDone("the verifying read panicked".into())));
             counter!("adal_cql_verifying_reads_total").increment(1);
             histogram!("adal_cql_verified_at_once").record(u32::try_from(asked.len()).unwrap_or(u32::MAX));
             for to in asked {

@@ -5,7 +5,9 @@
 //! other. A row that was verified is in every later history: whoever claims later reads it. A row that was not may be
 //! seen by one reader and not by the next, as long as its write is unfinished: whoever takes it for a tip writes it again
 //! and puts an empty row of its own epoch on top before it serves ([`Standing::Adopt`]), and from then on that row is in
-//! every later history too. What a former owner writes after that names a parent that is no tip any more, and is void.
+//! every later history too. That holds for what is below as well: under an empty row the writes of earlier adoptions, none
+//! of which need have ended, go down to a row in which something was decided, whose writer had the one below it durable
+//! ([`unsure`]). What a former owner writes after that names a parent that is no tip any more, and is void.
 //! "Ours again" is not "ours since": between two claims of one member another may have written and acknowledged, so a
 //! claim is known by the version at which it was made.
 
@@ -72,6 +74,21 @@ pub trait Linked {
     /// Where the row before it stands.
     fn parent(&self) -> Place {
         Place { seq: self.place().seq.saturating_sub(1), epoch: self.parent_epoch() }
+    }
+
+    /// Whether it is the empty row that an owner put on another's history: nothing else is written there by who was not
+    /// the owner when the row before was.
+    fn is_adoption(&self) -> bool {
+        self.place().seq > 1 && self.place().epoch != self.parent_epoch()
+    }
+}
+
+impl<L: Linked> Linked for &L {
+    fn place(&self) -> Place {
+        (**self).place()
+    }
+    fn parent_epoch(&self) -> u64 {
+        (**self).parent_epoch()
     }
 }
 
@@ -162,6 +179,14 @@ pub fn standing(tip: Option<Place>, epoch: u64) -> Standing {
 pub fn on_top(tip: Option<Place>, epoch: u64) -> (Place, u64) {
     let tip = tip.unwrap_or_default();
     (Place { seq: tip.seq + 1, epoch }, tip.epoch)
+}
+
+/// Where in a history (or the end of one, from a row that is durable on) the rows begin that may be on no quorum: the last
+/// one in which something was decided, and the adoptions on it. Who adopts it writes all of them again: of a batch that
+/// did not end one replica may have all, the others none.
+#[must_use]
+pub fn unsure<L: Linked>(history: &[L]) -> usize {
+    history.iter().rposition(|row| !row.is_adoption()).unwrap_or(0)
 }
 
 /// Whose a shard is.

@@ -1,12 +1,13 @@
 //! Views and timers made anew from what the journal says of them, for a tool that owns the shards.
 //!
-//! A *generation* that rises with every rebuild stands above the rows' seqs in the stamps of views: what is written now
-//! covers whatever stood there, also what was damaged. Broken off, a rebuild leaves rows of both generations, all of
-//! which may be read, and is run again. What nobody's rows say is deleted at the end.
+//! Whoever makes views anew has claimed the shards to do so, and its epoch stands above the rows' seqs in the stamps of
+//! views: what is written now covers whatever stood there, also what was damaged, and is covered by whatever the next owner
+//! writes. Broken off, a rebuild leaves rows from before and after, all of which may be read, and is run again. What
+//! nobody's rows say is deleted at the end.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, atomic::Ordering},
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
 
 use adal_actors::ports::StoreError;
@@ -16,11 +17,12 @@ use adal_domain::{
 };
 
 use super::{
-    CqlStore, GENERATION, Inner,
-    db::{Database, Failed, ListPart},
+    CqlStore, Inner,
+    db::{ListLine, ListPart},
     derived::Of,
     outbox::Where,
-    protocol::{SLICES, bucket_of, stamp},
+    owner::Verdict,
+    protocol::{bucket_of, last_stamp, shard_of, slice_of},
     timers::Timers,
 };
 
@@ -34,7 +36,7 @@ pub struct ViewsMade {
     pub views: u64,
     /// Timers.
     pub timers: u64,
-    /// Rows of views that were missing, different or too many before.
+    /// Rows of views, and lines of their lists, that were missing, different or too many before.
     pub different: u64,
 }
 
@@ -42,8 +44,8 @@ pub struct ViewsMade {
 pub struct ViewRebuild {
     inner: Arc<Inner>,
     epoch: u64,
-    generation: u64,
-    kept: HashSet<[u8; 16]>,
+    /// Rows that are said to be there: of each a print of its key, and what tells its place in lists.
+    kept: HashMap<[u8; 16], u64>,
     made: ViewsMade,
 }
 
@@ -61,11 +63,8 @@ impl CqlStore {
     pub async fn begin_rebuild(&self) -> Result<ViewRebuild, StoreError> {
         let inner = Arc::clone(&self.inner);
         let epoch = self.epoch()?;
-        let before = inner.db.meta(GENERATION).await?.unwrap_or(0).max(0);
-        inner.db.put_meta(GENERATION, before + 1).await?;
-        let generation = before.cast_unsigned() + 1;
-        inner.follower.generation.store(generation, Ordering::SeqCst);
-        Ok(ViewRebuild { inner, epoch, generation, kept: HashSet::new(), made: ViewsMade::default() })
+        still_ours(&inner).await?;
+        Ok(ViewRebuild { inner, epoch, kept: HashMap::new(), made: ViewsMade::default() })
     }
 }
 
@@ -74,13 +73,14 @@ impl ViewRebuild {
     /// be woken.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's; `Unavailable` where a server has taken over, which writes its own from then on.
     pub async fn entity(
         &mut self,
         entity: &EntityKey,
         writes: Vec<(u64, ViewWrite)>,
         wake: Option<Timestamp>,
     ) -> Result<(), StoreError> {
+        still_ours(&self.inner).await?;
         let mut last: BTreeMap<(View, String), (u64, ViewWrite)> = BTreeMap::new();
         for (seq, write) in writes {
             last.insert((write.view, write.key.clone()), (seq, write));
@@ -95,7 +95,7 @@ impl ViewRebuild {
             self.made.different += u64::from(!same);
             if write.value.is_some() {
                 self.made.views += 1;
-                self.kept.insert(print(view, &key));
+                self.kept.insert(print(view, &key), place(&write.filter, entity));
             } else if there.is_none() {
                 continue;
             }
@@ -110,19 +110,20 @@ impl ViewRebuild {
         Ok(())
     }
 
-    /// Deletes what nobody's rows say.
+    /// Deletes what nobody's rows say: rows of views, and lines of their lists.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's; `Unavailable` where a server has taken over.
     pub async fn finish(mut self) -> Result<ViewsMade, StoreError> {
         let inner = Arc::clone(&self.inner);
-        let db = &*inner.db;
-        let stamp = stamp(self.generation, u64::MAX);
+        let (db, stamp) = (&*inner.db, last_stamp(self.epoch));
         let mut cursor = None;
         loop {
             let page = db.scan_views(cursor.as_ref(), PAGE).await?;
+            // After the read: a server that has taken over may have written what was read, and is known of now.
+            still_ours(&inner).await?;
             for (view, entry) in page.found {
-                if !self.kept.contains(&print(view, &entry.key)) {
+                if !self.kept.contains_key(&print(view, &entry.key)) {
                     self.made.different += 1;
                     db.delete_view(view, &entry.key, stamp).await?;
                 }
@@ -132,30 +133,39 @@ impl ViewRebuild {
                 break;
             }
         }
-        for view in View::ALL.into_iter().filter(|view| view.is_listed()) {
-            for slice in 0..SLICES {
-                self.purge(db, view, slice, stamp).await?;
-            }
-        }
-        Ok(self.made)
-    }
-
-    /// Deletes from a part of a view's list what is no row of the view.
-    async fn purge(&self, db: &dyn Database, view: View, slice: u8, stamp: i64) -> Result<(), Failed> {
-        let all = ListPart { view, filter: None, slice };
-        let mut before: Option<String> = None;
+        // All lists, by all filters that there are: a line may stand under one that no row has any more.
+        let mut cursor = None;
         loop {
-            let page = db.view_list(all, before.as_deref(), PAGE).await?;
-            for entry in page.iter().filter(|entry| !self.kept.contains(&print(view, &entry.key))) {
-                db.delete_view_list(all, &entry.key, stamp).await?;
-                let filtered = ListPart { filter: Some(&entry.filter), ..all };
-                db.delete_view_list(filtered, &entry.key, stamp).await?;
+            let page = db.scan_view_lists(cursor.as_ref(), PAGE).await?;
+            still_ours(&inner).await?;
+            for ListLine { view, filter, slice, entry } in page.found {
+                let kept = self.kept.get(&print(view, &entry.key));
+                let is = |filter: &str| kept == Some(&place(filter, &entry.entity));
+                let right = view.is_listed()
+                    && slice == slice_of(shard_of(&entry.entity))
+                    && match &filter {
+                        Some(filter) => is(filter),
+                        None => view.is_listed_whole() && is(&entry.filter),
+                    };
+                if !right {
+                    self.made.different += 1;
+                    db.delete_view_list(ListPart { view, filter: filter.as_deref(), slice }, &entry.key, stamp).await?;
+                }
             }
-            match page.last() {
-                Some(last) if page.len() == PAGE => before = Some(last.key.clone()),
-                _ => return Ok(()),
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(self.made);
             }
         }
+    }
+}
+
+/// What is deleted by who has lost the shards is not made again by who has them: a look before each step. (What that one has
+/// written since its claim is covered by nothing from here: its stamps are greater.)
+async fn still_ours(inner: &Inner) -> Result<(), StoreError> {
+    match inner.owner.verify(inner.deadline()).await? {
+        Verdict::Ours => Ok(()),
+        Verdict::Lost => Err(StoreError::Unavailable("a server has taken over: run it again when none does".into())),
     }
 }
 
@@ -166,4 +176,14 @@ fn print(view: View, key: &str) -> [u8; 16] {
     let mut print = [0; 16];
     hasher.finalize_xof().fill(&mut print);
     print
+}
+
+/// What tells the lists of a row from others: its filter and its entity.
+fn place(filter: &str, entity: &EntityKey) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(filter.as_bytes()).update(&[0]).update(entity.kind.as_str().as_bytes());
+    hasher.update(&[0]).update(entity.id.as_bytes());
+    let mut print = [0; 8];
+    hasher.finalize_xof().fill(&mut print);
+    u64::from_le_bytes(print)
 }

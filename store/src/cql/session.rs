@@ -57,6 +57,8 @@ use super::{
 const AWAY_PAUSE: Duration = Duration::from_millis(200);
 /// Between two tries to make a session anew.
 const AWAY_LOOK: Duration = Duration::from_secs(1);
+/// Of so many such tries that fail, one is told of.
+const TOLD_EVERY: u32 = 30;
 /// How long one such try may take, and the first.
 const CONNECT: Duration = Duration::from_secs(10);
 /// A node that has not answered for so long is not connected any more, whatever its socket says.
@@ -103,6 +105,8 @@ pub(super) struct Session {
     ownership: Semaphore,
     /// No node could be reached when it was last tried.
     away: AtomicBool,
+    /// Somebody tries to make a session anew.
+    reconnecting: AtomicBool,
     this: Weak<Session>,
     in_flight: Gauge,
     away_gauge: Gauge,
@@ -110,16 +114,25 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects to whichever contact point answers, and through it to all nodes.
-    pub(super) async fn connect(config: CqlConfig) -> Result<Arc<Self>, CqlError> {
+    pub(super) async fn connect(mut config: CqlConfig) -> Result<Arc<Self>, CqlError> {
         config.check()?;
-        let live = connect(&config).await?;
-        local_datacenter(&live, &config)?;
+        let mut live = connect(&config).await?;
+        let found = local_datacenter(&live, &config)?;
+        if config.local_datacenter.is_none() && found.is_some() {
+            // From here on it is that one, also when others have been added: a quorum elsewhere is another one.
+            config.local_datacenter = found;
+            live = connect(&config).await?;
+        }
+        if config.username.is_some() && config.tls.is_none() {
+            tracing::warn!("the password goes to the database unencrypted: set store.cql.tls_ca");
+        }
         describe();
         Ok(Arc::new_cyclic(|this| Self {
             live: ArcSwap::from_pointee(live),
             common: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
             ownership: Semaphore::new(OWNERSHIP_ROOM),
             away: AtomicBool::new(false),
+            reconnecting: AtomicBool::new(false),
             this: this.clone(),
             in_flight: metrics::gauge!("adal_cql_in_flight"),
             away_gauge: metrics::gauge!("adal_cql_away"),
@@ -321,20 +334,38 @@ impl Session {
         }
         self.away_gauge.set(1);
         tracing::error!(%why, "no node of the database can be reached");
-        let this = self.this.clone();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(AWAY_LOOK).await;
-                let Some(session) = this.upgrade().filter(|session| session.is_away()) else {
-                    return;
-                };
-                if let Ok(live) = connect(&session.config).await {
+        if !self.reconnecting.swap(true, Ordering::SeqCst) {
+            tokio::spawn(Self::reconnect(self.this.clone()));
+        }
+    }
+
+    /// Tries to make a session anew as long as none answers.
+    async fn reconnect(this: Weak<Self>) {
+        for tries in 0_u32.. {
+            tokio::time::sleep(AWAY_LOOK).await;
+            let Some(session) = this.upgrade() else { return };
+            if !session.is_away() {
+                session.reconnecting.store(false, Ordering::SeqCst);
+                // It went away between the two, and found that somebody was at it.
+                if session.is_away() && !session.reconnecting.swap(true, Ordering::SeqCst) {
+                    continue;
+                }
+                return;
+            }
+            match connect(&session.config).await {
+                Ok(live) => {
                     session.live.store(Arc::new(live));
                     metrics::counter!("adal_cql_reconnects_total").increment(1);
                     session.came_back();
                 }
+                // It may be away for hours; that it is was said. Why no new session can be made may be another thing, a
+                // password that was changed.
+                Err(error) if tries.is_multiple_of(TOLD_EVERY) => {
+                    tracing::warn!(%error, "a new session cannot be made; trying on");
+                }
+                Err(_) => {}
             }
-        });
+        }
     }
 }
 
@@ -386,15 +417,17 @@ async fn connect(config: &CqlConfig) -> Result<scylla::client::session::Session,
     }
 }
 
-/// Refuses a configuration under which LOCAL_QUORUM would be nobody's quorum, or now this one's and now that one's.
-fn local_datacenter(live: &scylla::client::session::Session, config: &CqlConfig) -> Result<(), CqlError> {
+/// The datacentre whose quorum LOCAL_QUORUM is. Refuses a configuration under which it would be nobody's, or now this one's
+/// and now that one's.
+fn local_datacenter(live: &scylla::client::session::Session, config: &CqlConfig) -> Result<Option<String>, CqlError> {
     let state = live.get_cluster_state();
     let found: BTreeSet<_> = state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()).collect();
     let there = found.iter().copied().collect::<Vec<_>>().join(", ");
     let rule = match &config.local_datacenter {
         Some(local) if !found.contains(local.as_str()) => format!("is {local}; the nodes stand in {there}"),
         None if found.len() > 1 => format!("the nodes stand in several ({there}): name the one this server belongs to"),
-        _ => return Ok(()),
+        Some(local) => return Ok(Some(local.clone())),
+        None => return Ok(found.first().map(|name| (*name).to_owned())),
     };
     Err(CqlError::Config { key: "local_datacenter", rule })
 }

@@ -89,7 +89,7 @@ statements! {
          AND (wake, kind, id) > (?, ?, ?) AND (wake) <= (?) LIMIT ?";
     drop_timers: Write, Common, "DELETE FROM @timer USING TIMESTAMP ? WHERE slice = ? AND bucket = ?";
     put_timer_bucket: Write, Common, "INSERT INTO @timer_bucket (slice, bucket) VALUES (?, ?) USING TIMESTAMP ?";
-    timer_buckets: Read, Common, "SELECT bucket FROM @timer_bucket WHERE slice = ? AND bucket <= ? LIMIT ?";
+    timer_buckets: Read, Common, "SELECT bucket FROM @timer_bucket WHERE slice = ? AND bucket > ? AND bucket <= ? LIMIT ?";
     delete_timer_bucket: Write, Common, "DELETE FROM @timer_bucket USING TIMESTAMP ? WHERE slice = ? AND bucket = ?";
 
     put_outbox: Write, Common,
@@ -106,7 +106,7 @@ statements! {
          WHERE slice = ? AND bucket = ? AND kind = ? AND id = ? AND (seq, idx) > (?, ?) LIMIT ?";
     drop_outbox: Write, Common, "DELETE FROM @outbox USING TIMESTAMP ? WHERE slice = ? AND bucket = ?";
     put_outbox_bucket: Write, Common, "INSERT INTO @outbox_bucket (slice, bucket) VALUES (?, ?) USING TIMESTAMP ?";
-    outbox_buckets: Read, Common, "SELECT bucket FROM @outbox_bucket WHERE slice = ? LIMIT ?";
+    outbox_buckets: Read, Common, "SELECT bucket FROM @outbox_bucket WHERE slice = ? AND bucket > ? LIMIT ?";
     delete_outbox_bucket: Write, Common, "DELETE FROM @outbox_bucket USING TIMESTAMP ? WHERE slice = ? AND bucket = ?";
 
     put_view: Write, Common,
@@ -114,6 +114,8 @@ statements! {
     delete_view: Write, Common, "DELETE FROM @view_row USING TIMESTAMP ? WHERE name = ? AND key = ?";
     view: Read, Common, "SELECT key, filter, kind, id, seq, value FROM @view_row WHERE name = ? AND key = ?";
     scan_views: Read, Common, "SELECT name, key, filter, kind, id, seq, value FROM @view_row";
+    scan_view_lists: Read, Common,
+        "SELECT name, part, filter, slice, key, row_filter, kind, id, seq, value FROM @view_list";
     put_view_list: Write, Common,
         "INSERT INTO @view_list (name, part, filter, slice, key, row_filter, kind, id, seq, value) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
@@ -155,10 +157,6 @@ statements! {
     key: Read, Common,
         "SELECT id, hash, role, shop, created_at, revoked_at, label, stamp FROM @api_key WHERE id = ?";
     keys: Read, Common, "SELECT id, hash, role, shop, created_at, revoked_at, label, stamp FROM @api_key";
-
-    create_period_key: Conditional, Common,
-        "INSERT INTO @period_key (until, secret) VALUES (?, ?) IF NOT EXISTS USING TTL ?";
-    period_key: Read, Common, "SELECT secret FROM @period_key WHERE until = ?";
 
     meta: Read, Common, "SELECT value FROM @meta WHERE name = ?";
     put_meta: Write, Common, "INSERT INTO @meta (name, value) VALUES (?, ?) USING TIMESTAMP ?";

@@ -21,9 +21,8 @@ use super::{
     db::{Database, Failed, Queue, TimerRow},
     marks::Marks,
     merge::{Read, merged},
-    outbox::{BUCKETS, shards_of},
+    outbox::{all_buckets, shards_of},
     protocol::{SLICES, bucket_of, last_stamp, shard_of, slice_of, stamp},
-    retry,
 };
 
 /// A timer and the partition in which it was found.
@@ -33,12 +32,22 @@ pub(super) struct Placed {
     pub(super) timer: TimerRow,
 }
 
+/// The buckets of a slice that have rows, but for those far ahead: an entity may want to be woken in a year.
+struct Buckets {
+    up_to: u32,
+    /// None later than `up_to`.
+    these: BTreeSet<u32>,
+}
+
+/// Buckets that are read ahead: a day of them.
+const AHEAD: u32 = 144;
+
 /// See the module.
 pub(super) struct Timers {
     db: Arc<dyn Database>,
     marks: Arc<Marks>,
     /// Buckets with rows, by slice, once they were read; only with a claim.
-    buckets: Mutex<HashMap<u8, BTreeSet<u32>>>,
+    buckets: Mutex<HashMap<u8, Buckets>>,
     listed: Mutex<BTreeSet<Queue>>,
 }
 
@@ -60,8 +69,10 @@ impl Timers {
             self.db.put_timer_bucket(queue, stamp(epoch, 0)).await?;
             lock(&self.listed).insert(queue);
         }
-        if let Some(buckets) = lock(&self.buckets).get_mut(&queue.slice) {
-            buckets.insert(queue.bucket);
+        if let Some(buckets) = lock(&self.buckets).get_mut(&queue.slice)
+            && queue.bucket <= buckets.up_to
+        {
+            buckets.these.insert(queue.bucket);
         }
         self.db.put_timer(queue, &placed.timer, stamp(epoch, seq * 2 + 1)).await
     }
@@ -74,10 +85,11 @@ impl Timers {
         }
     }
 
-    /// Timers not later than `until`, earliest first. `now`: the clock's bucket. Reads that fail are repeated until
-    /// `deadline`.
+    /// Timers after `after` and not later than `until`, earliest first. `now`: the clock's bucket. Reads that fail are
+    /// repeated until `deadline`.
     pub(super) async fn due(
         &self,
+        after: Option<&Placed>,
         until: Timestamp,
         limit: usize,
         now: u32,
@@ -85,17 +97,15 @@ impl Timers {
         deadline: Instant,
     ) -> Result<Vec<Placed>, Failed> {
         let latest = bucket_of(until).max(now);
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let slices = stream::iter(0..SLICES).map(|slice| self.queues(slice, latest, epoch, Instant::now() + patience));
-        let slices = slices.buffered(32).collect::<Vec<_>>().await;
-        let queues: Vec<Vec<Queue>> = slices.into_iter().collect::<Result<_, _>>()?;
+        let slices = stream::iter(0..SLICES).map(|slice| self.queues(slice, latest, epoch, deadline)).buffered(32);
+        let queues: Vec<Vec<Queue>> = slices.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
         let queues = queues.concat();
         let empty = Mutex::new(Vec::new());
-        let read = |part: usize, after: Option<Placed>, count: usize| -> Read<'_, Placed> {
+        let read = |part: usize, from: Option<Placed>, count: usize| -> Read<'_, Placed> {
             let (queue, empty) = (queues.get(part).copied(), &empty);
+            let after = from.as_ref().or(after).map(|after| after.timer.clone());
             Box::pin(async move {
                 let Some(queue) = queue else { return Ok(Vec::new()) };
-                let after = after.map(|after| after.timer);
                 let rows = self.db.timers(queue, after.as_ref(), until, count).await?;
                 if after.is_none() && rows.is_empty() {
                     lock(empty).push(queue);
@@ -107,7 +117,7 @@ impl Timers {
             let timer = &placed.timer;
             (timer.wake, timer.entity.kind.as_str(), timer.entity.id.clone())
         };
-        let found = merged(queues.len(), limit, Instant::now() + patience, key, read).await?;
+        let found = merged(queues.len(), limit, deadline, key, read).await?;
         if let Some(epoch) = epoch {
             self.drop_empty(empty.into_inner().unwrap_or_else(PoisonError::into_inner), until, epoch).await;
         }
@@ -118,22 +128,26 @@ impl Timers {
     /// then.
     async fn queues(&self, slice: u8, until: u32, epoch: Option<u64>, deadline: Instant) -> Result<Vec<Queue>, Failed> {
         // A bucket may be ahead of the clock (which may have leapt back): what is due may stand there.
-        let highest = self.marks.highest(shards_of(slice)).await.unwrap_or_default();
+        let highest = self.marks.highest(shards_of(slice)).unwrap_or_default();
         let until = until.max(highest);
-        let known = lock(&self.buckets).get(&slice).map(|buckets| buckets.range(..=until).copied().collect());
+        let known = lock(&self.buckets)
+            .get(&slice)
+            .filter(|known| until <= known.up_to)
+            .map(|known| known.these.range(..=until).copied().collect());
         let buckets: Vec<u32> = match known {
             Some(known) => known,
             None => {
-                let all = || self.db.timer_buckets(slice, u32::MAX >> 1, BUCKETS);
-                let found = retry::until(deadline, "timers", all).await?;
-                if epoch.is_some() && found.len() < BUCKETS {
-                    // What was put since the read began is in `listed`.
-                    let put: Vec<u32> = lock(&self.listed)
-                        .iter()
-                        .filter(|queue| queue.slice == slice)
-                        .map(|queue| queue.bucket)
-                        .collect();
-                    lock(&self.buckets).entry(slice).or_default().extend(found.iter().copied().chain(put));
+                let up_to = until.saturating_add(AHEAD);
+                let read = |after, count| self.db.timer_buckets(slice, after, up_to, count);
+                let found = all_buckets(deadline, read).await?;
+                if epoch.is_some() {
+                    // What was put since the read began is in `listed`, and what is put from here on waits for this lock
+                    // and finds the slice.
+                    let mut buckets = lock(&self.buckets);
+                    let listed = lock(&self.listed);
+                    let put = listed.iter().filter(|queue| queue.slice == slice && queue.bucket <= up_to);
+                    let these = found.iter().copied().chain(put.map(|queue| queue.bucket)).collect();
+                    buckets.insert(slice, Buckets { up_to, these });
                 }
                 found.into_iter().filter(|bucket| *bucket <= until).collect()
             }
@@ -141,16 +155,22 @@ impl Timers {
         Ok(buckets.into_iter().map(|bucket| Queue { slice, bucket }).collect())
     }
 
+    async fn is_empty(&self, queue: Queue) -> bool {
+        self.db.timers(queue, None, Timestamp(i64::MAX), 1).await.is_ok_and(|rows| rows.is_empty())
+    }
+
     /// Drops partitions in which nothing is and nothing will be.
     async fn drop_empty(&self, queues: Vec<Queue>, until: Timestamp, epoch: u64) {
         for queue in queues {
-            // All timers of a bucket that is over were asked for: a later one of it is none.
-            if bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket).await {
+            // All timers of a bucket that is over were asked for: a later one of it is none. One may have been asked for
+            // since it was found empty: it is looked at once more, when none comes any more.
+            let over = bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket);
+            if over && self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 match self.db.drop_timer_bucket(queue, last_stamp(epoch)).await {
                     Ok(()) => {
                         if let Some(buckets) = lock(&self.buckets).get_mut(&queue.slice) {
-                            buckets.remove(&queue.bucket);
+                            buckets.these.remove(&queue.bucket);
                         }
                     }
                     Err(error) => tracing::debug!(%error, ?queue, "an empty part of the timers stays for now"),

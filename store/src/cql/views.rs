@@ -1,7 +1,11 @@
 //! Views as they are read: by key, and in lists. A view that is listed has its rows once more in the order of their keys,
 //! in a partition for each slice, which a list merges. One that is not is read whole where a tool lists it.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use adal_actors::ports::{StoreError, ViewRow};
 use adal_domain::entity::View;
@@ -49,6 +53,46 @@ pub(super) async fn list(
     Ok(found.into_iter().map(row).collect())
 }
 
+/// How much there is of a view.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ViewCount {
+    /// Rows, by their keys.
+    pub rows: u64,
+    /// Lines of its lists by filter: as many, where it is listed.
+    pub by_filter: u64,
+    /// Lines of its list of all rows: as many, where it is listed whole.
+    pub whole: u64,
+}
+
+/// How much there is of each view. Each read is repeated for so long.
+pub(super) async fn count(db: &dyn Database, patience: Duration) -> Result<HashMap<View, ViewCount>, StoreError> {
+    let mut found: HashMap<View, ViewCount> = HashMap::new();
+    let mut cursor = None;
+    loop {
+        let page = retry::until(Instant::now() + patience, "list", || db.scan_views(cursor.as_ref(), PAGE)).await?;
+        page.found.iter().for_each(|(view, _)| found.entry(*view).or_default().rows += 1);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    loop {
+        let read = || db.scan_view_lists(cursor.as_ref(), PAGE);
+        let page = retry::until(Instant::now() + patience, "list", read).await?;
+        for line in page.found {
+            let count = found.entry(line.view).or_default();
+            match line.filter {
+                Some(_) => count.by_filter += 1,
+                None => count.whole += 1,
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
 /// All rows are read, and those with the greatest keys kept.
 async fn scan(
     db: &dyn Database,
@@ -60,9 +104,8 @@ async fn scan(
 ) -> Result<Vec<ViewRow>, StoreError> {
     let mut kept: BTreeMap<String, ViewEntry> = BTreeMap::new();
     let (mut cursor, mut looked_at) = (None, 0);
-    let patience = deadline.saturating_duration_since(Instant::now());
     loop {
-        let page = retry::until(Instant::now() + patience, "list", || db.scan_views(cursor.as_ref(), PAGE)).await?;
+        let page = retry::until(deadline, "list", || db.scan_views(cursor.as_ref(), PAGE)).await?;
         looked_at += page.found.len();
         for (of, entry) in page.found {
             let wanted = filter.is_none_or(|filter| entry.filter == filter)

@@ -25,7 +25,6 @@ mod keys;
 mod layout;
 mod log;
 mod open;
-mod periods;
 mod queries;
 mod reader;
 mod rebuild;

@@ -3,7 +3,7 @@
 //!
 //! Which rows are history, what who opens the entity does, where a row goes and whether a claim stands are the store's own
 //! functions; what stands here is the database, the owners' memory and their deaths. A write that has not ended is seen
-//! by one reader and not by the next, also when its writer is dead, and may end at any time or never. Three faults are
+//! by one reader and not by the next, also when its writer is dead, and may end at any time or never. Four faults are
 //! built in on demand, and must be found.
 //!
 //! `cargo test -p adal-store --release --test model -- --include-ignored` searches all of it.
@@ -12,7 +12,7 @@
 
 use adal_store::cql::{
     db::Place,
-    protocol::{Linked, Owner, Standing, history, on_top, standing, still_ours},
+    protocol::{Linked, Owner, Standing, history, on_top, standing, still_ours, unsure},
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -24,12 +24,15 @@ enum Fault {
     NoVerify,
     /// A tip of an earlier owner is served as it was found.
     NoAdoption,
+    /// Of what an earlier owner left the tip alone is written again, and not what may be unfinished below it.
+    TipAlone,
     /// A shard that is ours again is taken for one that was ours all the time.
     OursAgain,
 }
 
 const KEPT: &str = "what was acknowledged is in every later history exactly once";
 const STANDS: &str = "what was served is never taken back";
+const WHOLE: &str = "who sees ended writes alone finds all that was served";
 
 /// What is searched.
 #[derive(Debug, Clone)]
@@ -143,6 +146,14 @@ impl World {
         rows
     }
 
+    /// Whether a reader who sees no more than he must finds a history, and what was served at its beginning.
+    fn is_whole(&self) -> bool {
+        let found = self.found(0);
+        let Ok(history) = history(None, &found) else { return self.served.is_empty() };
+        let rows: Vec<Row> = history.iter().flat_map(|history| &history.rows).map(|at| found[*at]).collect();
+        rows.starts_with(&self.served)
+    }
+
     fn unfinished(&self) -> usize {
         self.writes.iter().filter(|write| !write.done).count()
     }
@@ -164,8 +175,8 @@ impl Claims {
             Standing::Adopt if self.fault != Fault::NoAdoption => {
                 let (place, parent_epoch) = on_top(tip, epoch);
                 let top = Row { place: (place.seq, place.epoch), parent_epoch, command: None };
-                let again = rows.last().copied();
-                world.writes.push(Write { rows: again.into_iter().chain([top]).collect(), done: false });
+                let from = if self.fault == Fault::TipAlone { rows.len() - 1 } else { unsure(&rows) };
+                world.writes.push(Write { rows: rows[from..].iter().copied().chain([top]).collect(), done: false });
                 rows.push(top);
                 world.nodes[node].doing = Doing::Waits { epoch, rows, write: world.writes.len() - 1 };
             }
@@ -193,7 +204,7 @@ impl Claims {
         let ours = match self.fault {
             Fault::NoVerify => true,
             Fault::OursAgain => owner.is_some_and(|owner| owner.member == node),
-            Fault::None | Fault::NoAdoption => still_ours(&node, epoch, owner.as_ref()),
+            Fault::None | Fault::NoAdoption | Fault::TipAlone => still_ours(&node, epoch, owner.as_ref()),
         };
         if !ours {
             // A later claim of its own stands: it may open the entity anew.
@@ -288,6 +299,8 @@ impl Model for Claims {
         vec![
             Property::always(KEPT, |_, world: &World| !world.lost),
             Property::always(STANDS, |_, world: &World| !world.taken_back),
+            // A search prunes readers who find a gap, as those read again; one who finds it whatever he sees does so for ever.
+            Property::always(WHOLE, |_, world: &World| world.is_whole()),
             // A search in which nothing is acknowledged by two owners one after the other shows nothing.
             Property::sometimes("all is acknowledged under several claims", |model: &Self, world: &World| {
                 world.acknowledged.len() == usize::from(model.commands) && world.version == model.claims
@@ -335,6 +348,11 @@ fn an_answer_before_the_verifying_read_is_lost() {
 #[test]
 fn a_tip_that_is_served_and_not_adopted_is_taken_back() {
     assert_breaks(Fault::NoAdoption, &[STANDS]);
+}
+
+#[test]
+fn what_is_unfinished_below_a_tip_and_not_written_again_is_a_gap_for_ever() {
+    assert_breaks(Fault::TipAlone, &[WHOLE]);
 }
 
 #[test]

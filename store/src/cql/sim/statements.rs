@@ -1,6 +1,6 @@
 //! The statements on those tables. No logic: keys, stamps and order are what the trait says.
 
-use std::{any::Any, sync::Arc};
+use std::any::Any;
 
 use adal_domain::{
     entity::{EntityKey, EntityKind, View},
@@ -10,11 +10,11 @@ use async_trait::async_trait;
 
 use super::{
     SimDb,
-    table::{Cell, Change, Col, Found, Key},
+    table::{Change, Col, Found, Key, delete, put},
 };
 use crate::cql::db::{
-    Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListPart, OutboxPlace,
-    OutboxRow, Place, Queue, Scanned, SnapshotRow, Stretch, TimerRow, ViewEntry, Watermark,
+    Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListLine, ListPart,
+    OutboxPlace, OutboxRow, Place, Queue, Scanned, SnapshotRow, Stretch, TimerRow, ViewEntry, Watermark,
 };
 
 type Done = Result<(), Failed>;
@@ -29,14 +29,6 @@ fn text(of: &str) -> Col {
 
 fn key(table: &'static str, part: Vec<Col>, row: Vec<Col>) -> Key {
     Key { table, part, row }
-}
-
-fn put<T: Any + Send + Sync>(key: Key, stamp: i64, value: T) -> Change {
-    Change::Put(key, Cell { stamp, value: Some(Arc::new(value)) })
-}
-
-fn delete(key: Key, stamp: i64) -> Change {
-    Change::Put(key, Cell { stamp, value: None })
 }
 
 fn of_entity(entity: &EntityKey) -> Vec<Col> {
@@ -127,6 +119,10 @@ impl SimDb {
 
 #[async_trait]
 impl Database for SimDb {
+    fn datacenter(&self) -> Option<&str> {
+        self.datacenter.as_deref()
+    }
+
     async fn cluster(&self) -> Result<Option<ClusterRow>, Failed> {
         self.one("cluster", "cluster", vec![]).await
     }
@@ -285,8 +281,8 @@ impl Database for SimDb {
         self.write("put_timer_bucket", vec![put(key, stamp, of.bucket)]).await
     }
 
-    async fn timer_buckets(&self, slice: u8, until: u32, limit: usize) -> Result<Vec<u32>, Failed> {
-        let within = (vec![], after(vec![int(until)]));
+    async fn timer_buckets(&self, slice: u8, from: Option<u32>, until: u32, limit: usize) -> Result<Vec<u32>, Failed> {
+        let within = (from.map(|from| after(vec![int(from)])).unwrap_or_default(), after(vec![int(until)]));
         let mut found = self.range("timer_buckets", ("timer_bucket", vec![int(slice)]), within).await?;
         found.truncate(limit);
         Ok(found)
@@ -324,8 +320,9 @@ impl Database for SimDb {
         self.write("put_outbox_bucket", vec![put(key, stamp, of.bucket)]).await
     }
 
-    async fn outbox_buckets(&self, slice: u8, limit: usize) -> Result<Vec<u32>, Failed> {
-        self.page("outbox_buckets", ("outbox_bucket", vec![int(slice)]), None, limit).await
+    async fn outbox_buckets(&self, slice: u8, after: Option<u32>, limit: usize) -> Result<Vec<u32>, Failed> {
+        let after = after.map(|after| vec![int(after)]);
+        self.page("outbox_buckets", ("outbox_bucket", vec![int(slice)]), after, limit).await
     }
 
     async fn drop_outbox_bucket(&self, of: Queue, stamp: i64) -> Done {
@@ -355,6 +352,27 @@ impl Database for SimDb {
         let mut found: Vec<(View, ViewEntry)> = self.all("scan_views", "view_row").await?;
         let place = |(view, entry): &(View, ViewEntry)| format!("{}\0{}", view.as_str(), entry.key);
         found.retain(|row| from.as_ref().is_none_or(|from| place(row) > *from));
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|last| Cursor(place(last).into_bytes()));
+        Ok(Scanned { found, next })
+    }
+
+    async fn scan_view_lists(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<ListLine>, Failed> {
+        let from = cursor.map(|cursor| String::from_utf8_lossy(&cursor.0).into_owned());
+        let (first, last) = (key("view_list", vec![], vec![]), key("view_list", vec![Col::End], vec![]));
+        let all = self.read("scan_view_lists", |state| state.read(&first, &last)).await?;
+        let line = |(key, found): (Key, Found)| {
+            let entry = found.downcast_ref::<ViewEntry>()?.clone();
+            let [Col::Text(view), filter, Col::Int(slice)] = key.part.as_slice() else { return None };
+            let filter = if let Col::Text(filter) = filter { Some(filter.clone()) } else { None };
+            let view = View::ALL.into_iter().find(|one| one.as_str() == view)?;
+            Some(ListLine { view, filter, slice: u8::try_from(*slice).ok()?, entry })
+        };
+        let place = |of: &ListLine| format!("{} {:?} {:02} {}", of.view.as_str(), of.filter, of.slice, of.entry.key);
+        let mut found: Vec<ListLine> = all.into_iter().filter_map(line).collect();
+        found.sort_by_key(place);
+        found.retain(|line| from.as_ref().is_none_or(|from| place(line) > *from));
         let more = found.len() > limit;
         found.truncate(limit);
         let next = found.last().filter(|_| more).map(|last| Cursor(place(last).into_bytes()));
@@ -488,19 +506,6 @@ impl Database for SimDb {
 
     async fn keys(&self) -> Result<Vec<KeyRow>, Failed> {
         self.page("keys", ("api_key", vec![]), None, usize::MAX).await
-    }
-
-    async fn create_period_key(&self, until: Timestamp, secret: &[u8; 32], _: i32) -> Result<bool, Failed> {
-        self.first("create_period_key", |state| {
-            let first = !state.period_keys.contains_key(&until);
-            state.period_keys.entry(until).or_insert(*secret);
-            first
-        })
-        .await
-    }
-
-    async fn period_key(&self, until: Timestamp) -> Result<Option<[u8; 32]>, Failed> {
-        self.read("period_key", |state| state.period_keys.get(&until).copied()).await
     }
 
     async fn meta(&self, name: &str) -> Result<Option<i64>, Failed> {

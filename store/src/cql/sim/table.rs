@@ -1,6 +1,6 @@
 //! Cells, replicas, and what two of them say together.
 
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{any::Any, collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use crate::cql::db::{ClusterRow, JournalRow};
 
@@ -29,6 +29,9 @@ pub(super) struct Cell {
     pub(super) stamp: i64,
     /// `None`: deleted.
     pub(super) value: Option<Found>,
+    /// What decides between two values of one stamp, whichever came first. (A server has the greater bytes count; here it is
+    /// the greater text.)
+    pub(super) text: fn(&Found) -> String,
 }
 
 pub(super) enum Change {
@@ -47,9 +50,15 @@ pub(super) struct Replica {
 }
 
 impl Cell {
-    /// The greater stamp counts; of the same, the deletion.
+    /// The greater stamp counts; of the same, the deletion, or the greater value.
     fn yields_to(&self, other: &Self) -> bool {
-        other.stamp > self.stamp || (other.stamp == self.stamp && other.value.is_none())
+        other.stamp > self.stamp
+            || (other.stamp == self.stamp
+                && match (&self.value, &other.value) {
+                    (_, None) => true,
+                    (None, Some(_)) => false,
+                    (Some(this), Some(that)) => !Arc::ptr_eq(this, that) && (other.text)(that) > (self.text)(this),
+                })
     }
 }
 
@@ -110,8 +119,19 @@ pub(super) fn merged(a: &Replica, b: &Replica, from: &Key, to: &Key) -> Vec<(Key
     alive.filter_map(|(key, cell)| Some((key.clone(), cell.value.clone()?))).collect()
 }
 
+/// The write of a value.
+pub(super) fn put<T: Any + Debug + Send + Sync>(key: Key, stamp: i64, value: T) -> Change {
+    let text = |found: &Found| found.downcast_ref::<T>().map(|value| format!("{value:?}")).unwrap_or_default();
+    Change::Put(key, Cell { stamp, value: Some(Arc::new(value)), text })
+}
+
+/// A deletion.
+pub(super) fn delete(key: Key, stamp: i64) -> Change {
+    Change::Put(key, Cell { stamp, value: None, text: |_| String::new() })
+}
+
 /// The write of the cluster's row.
 pub(super) fn cluster(row: &ClusterRow) -> Change {
     let key = Key { table: "cluster", part: vec![], row: vec![] };
-    Change::Put(key, Cell { stamp: i64::try_from(row.version).unwrap_or(i64::MAX), value: Some(Arc::new(row.clone())) })
+    put(key, i64::try_from(row.version).unwrap_or(i64::MAX), row.clone())
 }
