@@ -40,7 +40,8 @@ const TERMINALS: usize = 10;
 const CUSTOMERS: usize = 24;
 /// Between two tries of a client who was refused.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-/// How long the end is waited for before what was cut off by the last kill is made to come back.
+/// How long the end is waited for before what was cut off by the last kill is made to come back: each time so much longer,
+/// for what comes back has to be got by somebody before the next kill, however slow the machine is.
 const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long it may take until nothing is left.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(400);
@@ -137,7 +138,7 @@ fn disturb(deployment: &mut Deployment, plan: &Plan<'_>, load: &Load) -> Done<u3
             if load.wait_for(50 + random.below(400)).is_err() {
                 continue;
             }
-        } else if load.is_finished_within(STALLED) {
+        } else if load.is_finished_within(STALLED * (1 + kills - plan.count)) {
             break;
         }
         deployment.kill()?;
