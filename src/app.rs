@@ -22,6 +22,7 @@ use adal_domain::{
     customer::{Context, Customer, Guest},
     entity::{EntityKind, View},
     flags::Flag,
+    hashing::HashingKey,
     ids::{CustomerId, OfferId},
     offers::{CompiledOffers, NormalCode},
     policy::Policy,
@@ -37,7 +38,7 @@ use tokio::task::JoinHandle;
 use crate::{
     auth::{Auth, jwt::JwtError},
     banners::BannerCounter,
-    checkout::attempts::Attempts,
+    checkout::{addresses::AddressSecrets, attempts::Attempts},
     clock::Stopwatch,
     codes::CodeMaker,
     config::Config,
@@ -57,6 +58,9 @@ pub const GUEST: &str = "~";
 
 /// Barcodes that are kept with their owners; some hundred bytes each.
 const BARCODES_CACHED: usize = 200_000;
+
+/// How often secrets of periods that are over are looked for.
+const SECRETS_EVERY: Duration = Duration::from_secs(600);
 
 /// See the module.
 pub struct App {
@@ -78,6 +82,10 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// The secrets of cards' codes and scan tokens.
     pub ring: Arc<KeyRing>,
+    /// The key of hashes of phones, payment means and addresses.
+    pub hashing: HashingKey,
+    /// What addresses are hashed with, beside it.
+    pub addresses: AddressSecrets,
     /// The catalogue in force; see [`App::refresh_catalogue`].
     pub policy: Arc<ArcSwap<InForce>>,
     /// Feature flags.
@@ -122,6 +130,8 @@ pub struct InForce {
     pub catalogue: CatalogueState,
     /// The offers, compiled once for all checkouts of this revision.
     pub offers: Arc<CompiledOffers>,
+    /// Whether any of them counts uses per address.
+    pub counts_addresses: bool,
 }
 
 /// Why the application does not start. Each says what to do.
@@ -165,7 +175,8 @@ impl InForce {
         let calendar = policy.calendar().ok_or_else(|| StartError::TimeZone(policy.time_zone.clone()))?;
         let offers = catalogue.offers().map(|(id, entry)| (id.clone(), entry.kind, Arc::clone(&entry.offer)));
         let offers = Arc::new(CompiledOffers::compile(catalogue.revision, offers));
-        Ok(Self { policy, calendar, revision: catalogue.revision, catalogue, offers })
+        let counts_addresses = catalogue.offers().any(|(_, entry)| entry.offer.limits.per_ip_in.is_some());
+        Ok(Self { policy, calendar, revision: catalogue.revision, catalogue, offers, counts_addresses })
     }
 }
 
@@ -204,8 +215,9 @@ impl App {
     ) -> Result<Arc<Self>, StartError> {
         // Handles of metrics are looked up once, by whatever is made from here on.
         crate::metrics::install()?;
-        let OpenStore { store, ring } = store::open(&config).await?;
+        let OpenStore { store, ring, hashing } = store::open(&config).await?;
         let ring = Arc::new(ring::load(&config.qr, &ring)?);
+        let hashing = ring::hashing(&config.hashing, &hashing, &ring)?;
         let auth = Auth::new(config.auth.jwt.clone())?;
         auth.refresh(&*store).await?;
 
@@ -247,6 +259,8 @@ impl App {
             store,
             clock,
             ring,
+            hashing,
+            addresses: AddressSecrets::default(),
             policy,
             flags,
             auth,
@@ -298,10 +312,20 @@ impl App {
                 owners::settle(&app).await;
             }
         });
+        let weak = Arc::downgrade(self);
+        let addresses = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SECRETS_EVERY).await;
+                let Some(app) = weak.upgrade() else { return };
+                if let Err(error) = app.addresses.forget(&*app.store, app.now()).await {
+                    tracing::warn!(%error, "secrets of periods that are over are not forgotten yet");
+                }
+            }
+        });
         let banners = tokio::spawn(Arc::clone(&self.banners).run(Arc::downgrade(self)));
         let codes = tokio::spawn(Arc::clone(&self.code_maker).run(Arc::downgrade(self)));
         let gauges = tokio::spawn(promo_gauges::run(Arc::downgrade(self)));
-        let all = [credentials, limits, orders, codes, banners, gauges];
+        let all = [credentials, limits, orders, addresses, codes, banners, gauges];
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
     }
 

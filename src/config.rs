@@ -52,6 +52,8 @@ pub struct Config {
     pub actors: ActorsConfig,
     /// Secrets of cards' codes.
     pub qr: QrConfig,
+    /// The key of hashes.
+    pub hashing: HashingConfig,
     /// Credentials.
     pub auth: AuthConfig,
     /// Rate limits.
@@ -176,6 +178,15 @@ pub struct QrConfig {
     pub file: PathBuf,
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
+}
+
+/// `[hashing]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml says what each key means")]
+pub struct HashingConfig {
+    pub key: String,
+    pub file: PathBuf,
 }
 
 /// `[auth]`
@@ -351,6 +362,9 @@ impl Config {
         if !self.qr.keys.is_empty() && !self.qr.keys.contains_key(&self.qr.current.to_string()) {
             return rule("qr.current", "is not among qr.keys");
         }
+        if !self.hashing.key.is_empty() && decode_secret(&self.hashing.key).is_none_or(|key| key.len() != 32) {
+            return rule("hashing.key", "must be hex or base64 of 32 bytes, or empty");
+        }
         let server = &self.server;
         if server.request_timeout_s == 0 || server.body_timeout_s == 0 || server.max_connections == 0 {
             return rule("server", "time-outs and max_connections must be 1 or more");
@@ -391,7 +405,7 @@ impl Config {
     #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
-        let secrets = shown.qr.keys.values_mut().chain([&mut shown.store.cql.password]);
+        let secrets = shown.qr.keys.values_mut().chain([&mut shown.store.cql.password, &mut shown.hashing.key]);
         secrets.filter(|secret| !secret.is_empty()).for_each(|secret| "***".clone_into(secret));
         shown
     }

@@ -1,4 +1,5 @@
-//! Where the secrets of cards' codes come from: the configuration, or a file (beside the database, if that is one).
+//! Where the secrets of cards' codes, and the key of hashes, come from: the configuration, or a file (beside the database,
+//! if that is one).
 //!
 //! The file is made at the first start where the configuration names no key, and read at every later one, so that codes
 //! stay valid. Whoever can read it can make codes: it is the owner's alone. A backup of the database does not hold it.
@@ -11,13 +12,14 @@ use std::{
 };
 
 use adal_domain::{
+    hashing::HashingKey,
     hex,
     qr::{KeyRing, KeyRingError},
 };
 use rand::{TryRngCore, rngs::OsRng};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{QrConfig, decode_secret};
+use crate::config::{HashingConfig, QrConfig, decode_secret};
 
 /// Why there is no ring.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,14 @@ pub enum RingError {
     /// The file is there and holds no ring.
     #[error("the key ring {} cannot be read: {why}; restore it, or cards' codes are signed anew once it is removed", path.display())]
     Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The file is there and holds no key of hashes.
+    #[error("the key of hashes {} cannot be read: {why}; restore it, or limits per phone begin anew once it is removed", path.display())]
+    DamagedHashing {
         /// Which file.
         path: PathBuf,
         /// Why.
@@ -65,9 +75,6 @@ pub fn load(config: &QrConfig, path: &Path) -> Result<KeyRing, RingError> {
         return ring(config.current, &config.keys).map_err(RingError::Keys);
     }
     if !path.exists() {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| file(path, "its folder cannot be made", source))?;
-        }
         make(path)?;
         tracing::info!(path = %path.display(), "made a key ring for cards' codes: keep it with the backups");
     }
@@ -80,8 +87,18 @@ pub fn load(config: &QrConfig, path: &Path) -> Result<KeyRing, RingError> {
 /// `data/adal.db` -> `data/adal.db.qr-keys`.
 #[must_use]
 pub fn beside(database: &Path) -> PathBuf {
+    with_suffix(database, ".qr-keys")
+}
+
+/// `data/adal.db` -> `data/adal.db.hashing-key`.
+#[must_use]
+pub fn hashing_beside(database: &Path) -> PathBuf {
+    with_suffix(database, ".hashing-key")
+}
+
+fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push(".qr-keys");
+    name.push(suffix);
     PathBuf::from(name)
 }
 
@@ -93,32 +110,69 @@ fn ring(current: u8, keys: &BTreeMap<String, String>) -> Result<KeyRing, KeyRing
     KeyRing::new(current, keys.collect())
 }
 
-/// Whole or not at all: written under another name, made durable, then given its name, which nobody may have taken.
 fn make(path: &Path) -> Result<(), RingError> {
     let mut secret = [0; 32];
     OsRng.try_fill_bytes(&mut secret).map_err(RingError::Random)?;
     let stored = Stored { current: 1, keys: BTreeMap::from([("1".to_owned(), hex::encode(&secret))]) };
     let text =
         toml::to_string(&stored).map_err(|e| RingError::Damaged { path: path.to_owned(), why: e.to_string() })?;
-    let partial = path.with_extension(format!("qr-keys.{}", std::process::id()));
+    let head = "# Secrets of cards' QR codes. Whoever reads them can make codes. Keep this file with the backups.\n";
+    write(path, &format!("{head}{text}"))
+}
+
+/// Whole or not at all: written under another name, made durable, then given its name, which nobody may have taken.
+fn write(path: &Path, text: &str) -> Result<(), RingError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| file(path, "its folder cannot be made", source))?;
+    }
+    let partial = path.with_extension(format!("partial.{}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&partial).and_then(|mut to| {
-        to.write_all(
-            b"# Secrets of cards' QR codes. Whoever reads them can make codes. Keep this file with the backups.\n",
-        )?;
         to.write_all(text.as_bytes())?;
         to.sync_all()
     });
     written.map_err(|source| file(path, "cannot make it", source))?;
     std::fs::rename(&partial, path).map_err(|source| file(path, "cannot make it", source))?;
     if let Some(folder) = path.parent().and_then(|folder| std::fs::File::open(folder).ok()) {
-        // Without this a power cut could leave a database whose cards' codes are void. Some file systems refuse it.
+        // Without this a power cut could leave a database whose secrets are gone. Some file systems refuse it.
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredHashing {
+    key: String,
+}
+
+/// The key of hashes of the configuration; without one, that of the file. The file is made at the first start, of the
+/// oldest key of the ring, so that servers that share a ring make the same; it stays when the ring is rotated.
+///
+/// # Errors
+/// See [`RingError`].
+pub fn hashing(config: &HashingConfig, path: &Path, ring: &KeyRing) -> Result<HashingKey, RingError> {
+    if let Some(key) = decode_secret(&config.key).and_then(|key| key.try_into().ok()) {
+        return Ok(HashingKey::new(key));
+    }
+    let damaged = |why: &str| RingError::DamagedHashing { path: path.to_owned(), why: why.to_owned() };
+    if !path.exists() {
+        let key = ring.hashing_key().ok_or_else(|| damaged("the ring gives none"))?;
+        let text = format!(
+            "# The key of hashes of phones, payment means and addresses. It is never changed: limits per phone begin anew\n\
+             # with another. Keep this file with the backups.\nkey = \"{}\"\n",
+            hex::encode(&key)
+        );
+        write(path, &text)?;
+        tracing::info!(path = %path.display(), "made the key of hashes: keep it with the backups");
+    }
+    let text = std::fs::read_to_string(path).map_err(|source| file(path, "cannot read it", source))?;
+    let stored: StoredHashing = toml::from_str(&text).map_err(|e| damaged(e.message()))?;
+    let key = decode_secret(&stored.key).and_then(|key| key.try_into().ok());
+    key.map(HashingKey::new).ok_or_else(|| damaged("its key is not 32 bytes"))
 }
 
 fn file(path: &Path, what: &'static str, source: std::io::Error) -> RingError {
@@ -151,5 +205,27 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left behind");
         std::fs::write(&path, "current = 1\n[keys]\n1 = \"abcd\"\n").unwrap();
         assert!(matches!(load(&config, &path), Err(RingError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_key_of_hashes_stays_when_the_ring_is_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = hashing_beside(&dir.path().join("adal.db"));
+        let ring = |ids: &[u8]| {
+            let keys = ids.iter().map(|id| (*id, vec![*id; 32].into_boxed_slice())).collect();
+            KeyRing::new(ids[0], keys).unwrap()
+        };
+        let config = |key: &str| HashingConfig { key: key.to_owned(), file: PathBuf::new() };
+        let phone = |config: &HashingConfig, path: &Path, ids: &[u8]| {
+            hashing(config, path, &ring(ids)).unwrap().link_key("phone").unwrap()
+        };
+        let first = phone(&config(""), &path, &[1]);
+        assert_eq!(phone(&config(""), &path, &[2]), first, "the first key of the ring is gone");
+        // Another server with the same ring makes the same; one that is given another key does not.
+        let elsewhere = dir.path().join("elsewhere");
+        assert_eq!(phone(&config(""), &elsewhere, &[1, 2]), first);
+        assert_ne!(phone(&config(&hex::encode(&[9; 32])), &path, &[1]), first);
+        std::fs::write(&path, "key = \"abcd\"\n").unwrap();
+        assert!(matches!(hashing(&config(""), &path, &ring(&[1])), Err(RingError::DamagedHashing { .. })));
     }
 }

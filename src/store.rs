@@ -16,8 +16,8 @@ use crate::{
     ring,
 };
 
-/// Where the key ring of cards' codes is kept beside a database that is not a file.
-const RING: &str = "data/adal.qr-keys";
+/// What keys are kept beside where the database is not a file: `data/adal.qr-keys`, `data/adal.hashing-key`.
+const BESIDE: &str = "data/adal";
 
 /// Why there is no store. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,8 @@ pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Storage>,
     /// The file of the key ring.
     pub(crate) ring: PathBuf,
+    /// The file of the key of hashes.
+    pub(crate) hashing: PathBuf,
 }
 
 /// Opens the store for a server, which is then the one that writes to it. A database that several servers share is waited
@@ -43,15 +45,17 @@ pub(crate) async fn open(config: &Config) -> Result<OpenStore, StoreOpenError> {
     let (store, beside): (Arc<dyn Storage>, PathBuf) = match config.store.kind {
         StoreKind::Sqlite => {
             let store = SqliteStore::open(config.store.sqlite.to_store())?;
-            let beside = ring::beside(store.path());
+            let beside = store.path().to_owned();
             (Arc::new(store), beside)
         }
         StoreKind::Cql => {
             let store = CqlStore::connect(config.store.cql.to_store()).await?;
             store.claim().await?;
-            (Arc::new(store), Path::new(RING).to_owned())
+            (Arc::new(store), Path::new(BESIDE).to_owned())
         }
     };
-    let given = &config.qr.file;
-    Ok(OpenStore { store, ring: if given.as_os_str().is_empty() { beside } else { given.clone() } })
+    let or = |given: &PathBuf, beside| if given.as_os_str().is_empty() { beside } else { given.clone() };
+    let ring = or(&config.qr.file, ring::beside(&beside));
+    let hashing = or(&config.hashing.file, ring::hashing_beside(&beside));
+    Ok(OpenStore { store, ring, hashing })
 }

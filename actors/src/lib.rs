@@ -30,12 +30,12 @@ mod registry;
 pub mod replay;
 mod route;
 pub mod row;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod slot;
 pub mod steady;
 mod sweep;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "testing", feature = "simulation"))]
 pub mod testing;
 mod timers;
 

@@ -302,6 +302,21 @@ pub trait Counts: Send + Sync + 'static {
     async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError>;
 }
 
+/// Seconds that the secret of a period is kept after its end: whoever's clock is not quite right still finds it.
+pub const PERIOD_KEY_KEPT_S: i64 = 3600;
+
+/// The secrets under which addresses are hashed while a period lasts. They stand beside the journal, in no export of it,
+/// and are gone when their period is: what was counted in it is nobody's then.
+#[async_trait]
+pub trait PeriodKeys: Send + Sync + 'static {
+    /// The secret of the period that ends at `until`, the same for all who ask; where there is none, `fresh` is kept and is
+    /// it from then on. What is answered is durable.
+    async fn period_key(&self, until: Timestamp, fresh: [u8; 32]) -> Result<[u8; 32], StoreError>;
+    /// Forgets the secrets of periods that ended before `before`, so that nobody can read them any more. (A store that
+    /// forgets by itself, [`PERIOD_KEY_KEPT_S`] after a period's end, does nothing.)
+    async fn forget_period_keys(&self, before: Timestamp) -> Result<(), StoreError>;
+}
+
 /// An API key, as stored: known by its hash alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRecord {

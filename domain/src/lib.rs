@@ -14,6 +14,7 @@ pub mod customer;
 pub mod entity;
 pub mod errors;
 pub mod flags;
+pub mod hashing;
 pub mod hex;
 pub mod ids;
 pub mod invariants;

@@ -16,12 +16,10 @@
 
 use std::collections::BTreeMap;
 
-use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::{card::Barcode, hex, ids::CustomerId, time::Timestamp};
+use crate::{card::Barcode, hashing::hmac, hex, ids::CustomerId, time::Timestamp};
 
 /// Seconds in a step.
 pub const STEP_S: i64 = 30;
@@ -176,13 +174,11 @@ impl KeyRing {
         hmac(&secret, message)
     }
 
-    /// A keyed hash of something that is to be told apart and not to be read again (an address, a phone's hash), for a
-    /// purpose. By the oldest key: it stays the same while keys are added.
+    /// The key of hashes that a deployment without one begins with: the same on all servers that share the ring. By the
+    /// oldest key. It is kept then, and stays when the ring is rotated.
     #[must_use]
-    pub fn blind(&self, purpose: &str, text: &str) -> Option<[u8; 16]> {
-        let (_, key) = self.keys.first_key_value()?;
-        let secret = hmac(key, format!("adal {purpose}").as_bytes())?;
-        hmac(&secret, text.as_bytes())?.first_chunk().copied()
+    pub fn hashing_key(&self) -> Option<[u8; 32]> {
+        hmac(self.keys.first_key_value()?.1, b"adal hashing key")
     }
 
     /// A scan's signed token: opaque to the till, valid for 10 minutes, bound to terminal and customer.
@@ -258,12 +254,6 @@ impl Scan {
         let at = Timestamp(parts.next()?.parse().ok()?);
         Some(Self { customer_id, step, intent, fresh, terminal: parts.next()?.to_owned(), at })
     }
-}
-
-fn hmac(key: &[u8], message: &[u8]) -> Option<[u8; 32]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    mac.update(message);
-    Some(mac.finalize().into_bytes().into())
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! only a row of the owner does.
 //!
 //! `price` reads, `reserve` says what has to be asked of which promo, `hold` and `capture` are the two changes that need
-//! promos, `attempts` counts wrong codes.
+//! promos, `attempts` counts wrong codes, `addresses` has what addresses are hashed with.
 
+pub mod addresses;
 pub mod attempts;
 mod capture;
 mod hold;

@@ -131,7 +131,7 @@ pub(super) async fn price(
     let codes = codes(app, asked, &in_force, (!trial.is_dry).then_some(shopper.now)).await?;
     let (locked, codes) = (codes.is_none(), codes.unwrap_or_default());
     let offers = trial.offers.as_ref().unwrap_or(&in_force.offers);
-    let marks = marks(&app.ring, asked, (&in_force.calendar, shopper.now));
+    let marks = marks(app, asked, (&in_force, shopper.now), trial.is_dry).await?;
     let mut promos: HashMap<String, Arc<Published<Promo>>> = HashMap::new();
     for _ in 0..ROUNDS {
         let missing = RefCell::new(BTreeSet::new());

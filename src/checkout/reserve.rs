@@ -1,7 +1,5 @@
 //! Asking promos to keep what a cart's offers need (`adal_domain::checkout::reserve` says which, and what).
 
-use std::net::IpAddr;
-
 use adal_actors::{AskError, Request, print_of};
 use adal_domain::{
     checkout::{
@@ -11,25 +9,38 @@ use adal_domain::{
     ids::HoldId,
     offers::{Limit, NormalCode},
     promo::{self, KeyHash, Promo, Reserve, book::Part},
-    qr::KeyRing,
     time::{Calendar, Timestamp},
 };
 
 use super::Asked;
-use crate::{app::App, http::problem::Problem};
+use crate::{
+    app::{App, InForce},
+    http::problem::Problem,
+};
 
-/// What of a request goes into every reservation for it, where it is made `at`.
-pub(super) fn marks(ring: &KeyRing, asked: &Asked, (calendar, at): (&Calendar, Timestamp)) -> Marks {
-    let link_keys = asked.link_keys.iter().filter_map(|key| ring.blind("link key", key).map(KeyHash)).collect();
-    let address = asked.address.filter(|_| super::counts_address(asked.cart.channel)).map(household);
-    let hashed = |address: IpAddr| {
-        let of = move |until: Timestamp| {
-            let hash = ring.blind(&format!("address until {}", until.0), &address.to_string());
-            hash.map(|hash| PeriodAddress { until, hash: KeyHash(hash) })
-        };
-        period_ends(calendar, at).into_iter().filter_map(of)
-    };
-    Marks { addresses: address.into_iter().flat_map(hashed).collect(), link_keys }
+/// What of a request goes into every reservation for it, where it is made `at`. Addresses where an offer counts them; a
+/// trial makes no secrets for them.
+///
+/// # Errors
+/// Where a period's secret cannot be read or kept.
+pub(super) async fn marks(
+    app: &App,
+    asked: &Asked,
+    (in_force, at): (&InForce, Timestamp),
+    is_dry: bool,
+) -> Result<Marks, Problem> {
+    let link_keys = asked.link_keys.iter().filter_map(|key| app.hashing.link_key(key).map(KeyHash)).collect();
+    let mut addresses = Vec::new();
+    let counts = in_force.counts_addresses || is_dry;
+    let address = asked.address.filter(|_| counts && super::counts_address(asked.cart.channel)).map(household);
+    if let Some(address) = address {
+        for until in period_ends(&in_force.calendar, at) {
+            let secret = if is_dry { app.addresses.tried(until) } else { app.addresses.of(&*app.store, until).await? };
+            let hash = app.hashing.address(&secret, address);
+            addresses.extend(hash.map(|hash| PeriodAddress { until, hash: KeyHash(hash) }));
+        }
+    }
+    Ok(Marks { addresses, link_keys })
 }
 
 /// A unique code in the id of its promo.

@@ -18,7 +18,7 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> Done {
         );
     }
     let store = SqliteStore::open_shared(config.store.sqlite.to_store())?;
-    let ring = ring::beside(store.path());
+    let (ring, hashing) = (ring::beside(store.path()), ring::hashing_beside(store.path()));
     let report = block_on(store.backup(file))??;
     store.close()?;
     if json {
@@ -28,6 +28,9 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> Done {
     }
     if config.qr.keys.is_empty() {
         eprintln!("keep {} with it: without it all cards' codes are void", ring.display());
+    }
+    if config.hashing.key.is_empty() {
+        eprintln!("keep {} with it: without it limits per phone begin anew", hashing.display());
     }
     Ok(ExitCode::SUCCESS)
 }

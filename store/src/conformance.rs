@@ -16,7 +16,7 @@ pub mod beside;
 use std::sync::Arc;
 
 use adal_actors::ports::{
-    Append, Codes, Counts, Journal, Opened, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+    Append, Codes, Counts, Journal, Opened, PeriodKeys, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
 };
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View, ViewWrite},
@@ -35,6 +35,8 @@ pub struct Ports {
     pub codes: Arc<dyn Codes>,
     /// What it counts of banners.
     pub counts: Arc<dyn Counts>,
+    /// Its secrets of periods.
+    pub periods: Arc<dyn PeriodKeys>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use adal_actors::ports::{ApiKeys, Codes, Counts, Journal, StoreError, Views};
+use adal_actors::ports::{ApiKeys, Codes, Counts, Journal, PeriodKeys, StoreError, Views};
 use async_trait::async_trait;
 
 /// Whether the store can do its work.
@@ -20,7 +20,7 @@ pub enum Health {
 
 /// All ports of one store, and what the server that uses it has to know.
 #[async_trait]
-pub trait Storage: Journal + Views + Codes + Counts + ApiKeys + Debug {
+pub trait Storage: Journal + Views + Codes + Counts + PeriodKeys + ApiKeys + Debug {
     /// Whether it can write.
     fn health(&self) -> Health;
     /// Where it is, for a person: a file, or a cluster's keyspace.

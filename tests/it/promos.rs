@@ -430,6 +430,24 @@ fn an_address_and_a_payment_means_have_uses_of_their_own() {
 }
 
 #[test]
+fn a_phone_and_an_address_are_known_after_a_restart_with_another_ring() {
+    let mut server = Server::start();
+    ten(&server, &json!({"per_customer": 1, "per_ip_in": {"uses": 1, "period": "month"}}));
+    let from = |server: &Server, customer: &str, ip: &str, phone: &str| {
+        let extra = json!({"client_ip": ip, "link_keys": [phone]});
+        hold(server, &with(cart(customer, 100_000, &["TEN"]), &extra))
+    };
+    from(&server, "c1", "203.0.113.1", "p1").ok(201);
+    server.restart_with(|config| {
+        config.qr.current = 2;
+        config.qr.keys.insert("2".to_owned(), "ab".repeat(32));
+    });
+    from(&server, "c2", "203.0.113.2", "p1").problem(422, "promo_not_applicable");
+    from(&server, "c3", "203.0.113.1", "p3").problem(422, "promo_not_applicable");
+    from(&server, "c4", "203.0.113.4", "p4").ok(201);
+}
+
+#[test]
 fn an_admin_tries_drafts_at_another_time() {
     let server = Server::start();
     let offer = with(percent(2000), &json!({"starts_at": "2030-01-01T00:00:00Z"}));

@@ -14,13 +14,13 @@ use adal_domain::{
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::{Scenario, simulate};
+use super::Scenario;
 use crate::{ask::Published, row::Outcome};
 
 /// When the simulated lives begin (see `world`); events are dated in the days before.
 const BEGIN: i64 = 1_800_000_000;
 
-struct Shoppers {
+pub(super) struct Shoppers {
     customers: usize,
     /// Customers that have asked for their card.
     carded: RefCell<HashMap<String, u32>>,
@@ -29,7 +29,7 @@ struct Shoppers {
 }
 
 impl Shoppers {
-    fn new(customers: usize) -> Self {
+    pub(super) fn new(customers: usize) -> Self {
         Self { customers, carded: RefCell::default(), holds: RefCell::default() }
     }
 }
@@ -176,14 +176,4 @@ impl Scenario for Shoppers {
         }
         assert!(asked.iter().any(|customer| customer.state.ledger.entries > 0), "nothing was earned at all");
     }
-}
-
-#[test]
-fn customers_keep_every_point_and_every_answer() {
-    simulate(|| Shoppers::new(3), 60);
-}
-
-#[test]
-fn one_customer_at_many_tills_is_no_different() {
-    simulate(|| Shoppers::new(1), 20);
 }

@@ -6,12 +6,11 @@ use rand::{Rng, rngs::StdRng};
 use super::{
     Scenario,
     ledger::{Account, Ask, Purse},
-    simulate,
 };
 use crate::ask::Published;
 
-struct Money {
-    accounts: usize,
+pub(super) struct Money {
+    pub(super) accounts: usize,
 }
 
 impl Scenario for Money {
@@ -52,14 +51,4 @@ impl Scenario for Money {
         let late = asked.iter().flat_map(|account| account.state.holds.values()).filter(|(_, until)| *until <= now);
         assert_eq!(late.count(), 0, "a hold outlived its time");
     }
-}
-
-#[test]
-fn whatever_fails_every_answer_stands_and_no_money_is_made_or_lost() {
-    simulate(|| Money { accounts: 6 }, 100);
-}
-
-#[test]
-fn one_account_that_everybody_asks_is_no_different() {
-    simulate(|| Money { accounts: 1 }, 30);
 }

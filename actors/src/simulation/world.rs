@@ -1,4 +1,5 @@
-//! Lives of a process, one after another, on one store.
+//! Lives of machines, one after another, on one store; in each a process, or, where the store is shared, several, each of
+//! which replaces one that lives on and does not know.
 
 use std::{
     cell::RefCell,
@@ -16,7 +17,11 @@ use adal_domain::{
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
-use super::{Scenario, check};
+use super::{
+    Scenario, check,
+    ground::{Ground, Store},
+    witness::{Met, Way, Witness},
+};
 use crate::{
     ask::{Answer, AskError, CommandId, Request},
     effects::Effects,
@@ -25,7 +30,7 @@ use crate::{
     replay,
     route::Router,
     steady::Belief,
-    testing::{Fault, MachineClock, MemoryStore, Operation},
+    testing::MachineClock,
     timers::Timers,
 };
 
@@ -35,6 +40,8 @@ const CLIENTS: usize = 8;
 const COMMANDS: usize = 160;
 /// How many lives end in a crash before the last.
 const CRASHES: usize = 4;
+/// The machine that the first process of a life starts on.
+const MACHINE: &str = "one";
 
 /// One command of a client, and the entity it is for.
 pub(super) struct Intent<E: Entity> {
@@ -57,10 +64,13 @@ pub(super) struct Acknowledged<E: Entity> {
 /// What outlives the lives.
 pub(super) struct World<S: Scenario> {
     pub(super) scenario: S,
-    pub(super) store: Arc<MemoryStore>,
+    pub(super) ground: Rc<dyn Ground>,
+    pub(super) witness: Arc<Witness>,
     pub(super) rng: StdRng,
-    /// What is true.
-    now: Timestamp,
+    /// What was true when the life began, and since when that is.
+    began: Timestamp,
+    since: Option<Instant>,
+    processes: u32,
     /// By how many seconds the machine's clock is ahead of it.
     wrong: i64,
     unasked: usize,
@@ -74,12 +84,15 @@ pub(super) struct World<S: Scenario> {
 }
 
 /// Runs one seed.
-pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
+pub(super) fn run<S: Scenario>(scenario: S, ground: Rc<dyn Ground>, seed: u64) -> Met {
     let world = Rc::new(RefCell::new(World {
         scenario,
-        store: Arc::new(MemoryStore::new()),
+        ground: Rc::clone(&ground),
+        witness: Arc::default(),
         rng: StdRng::seed_from_u64(seed),
-        now: Timestamp::from_seconds(1_800_000_000),
+        began: Timestamp::from_seconds(1_800_000_000),
+        since: None,
+        processes: 0,
         wrong: 0,
         unasked: COMMANDS,
         healthy: false,
@@ -88,16 +101,19 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
         acknowledged: Vec::new(),
     }));
     for _ in 0..CRASHES {
-        faults(&mut world.borrow_mut());
+        ground.fail(StdRng::seed_from_u64(world.borrow_mut().rng.next_u64()));
         let range = world.borrow().scenario.life_ms();
         let until = Duration::from_millis(world.borrow_mut().rng.random_range(range));
         live(&world, async |process| {
             let clients = async { tokio::join!(S::clients(&process), clock_faults(&process)) };
             // Whichever is first: all is done, or the lights go out.
             let _ = tokio::time::timeout(until, clients).await;
+            if process.world.borrow().ground.is_shared() {
+                replaced(process).await;
+            }
         });
     }
-    world.borrow().store.heal();
+    ground.heal();
     world.borrow_mut().healthy = true;
     world.borrow_mut().correct();
     live(&world, async |process| {
@@ -109,58 +125,120 @@ pub(super) fn run<S: Scenario>(scenario: S, seed: u64) {
         let stopped = process.asked.stop(Duration::from_secs(5)).await;
         assert_eq!((stopped.in_time, stopped.left), (true, 0), "everything leaves in time");
         assert!(process.owed.stop(Duration::from_secs(5)).await.in_time);
-        check::stored(&process.world, process.clock.now()).await;
+        check::stored(&process).await;
     });
+    assert_eq!(ground.wrongs(), Vec::<String>::new());
+    let met = world.borrow().witness.met();
+    met
+}
+
+/// The process is replaced, now and then, by another that its clients ask as soon as it is there, at first the one
+/// beside the other. It is not told, and may be paused meanwhile, long enough to be thought dead.
+async fn replaced<S: Scenario>(mut old: Process<S>) {
+    let world = Rc::clone(&old.world);
+    let ground = Rc::clone(&world.borrow().ground);
+    let times = world.borrow_mut().rng.random_range(0..3);
+    for _ in 0..times {
+        let draw = |range: std::ops::Range<u64>| Duration::from_millis(world.borrow_mut().rng.random_range(range));
+        let (goes_on, beside, after) = (draw(0..8_000), draw(0..12_000), draw(0..20_000));
+        let (paused, elsewhere) = {
+            let mut world = world.borrow_mut();
+            (world.rng.random_bool(0.6), world.rng.random_bool(0.5))
+        };
+        ground.pause(old.number, paused);
+        let machine = if paused && elsewhere { format!("after {}", old.number) } else { old.machine.clone() };
+        let next = {
+            let asked = async {
+                S::clients(&old).await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                next = start(Rc::clone(&world), &machine) => next,
+                () = asked => continue,
+            }
+        };
+        world.borrow().witness.replaced();
+        let going_on = async {
+            tokio::time::sleep(goes_on).await;
+            ground.pause(old.number, false);
+        };
+        let both = async { tokio::join!(S::clients(&old), S::clients(&next), clock_faults(&next), going_on) };
+        let _ = tokio::time::timeout(beside, both).await;
+        ground.pause(old.number, false);
+        let _ = tokio::time::timeout(after, S::clients(&next)).await;
+        old = next;
+    }
 }
 
 /// A running process.
 pub(super) struct Process<S: Scenario> {
+    number: u32,
+    machine: String,
     pub(super) world: Rc<RefCell<World<S>>>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) asked: Registry<S::Asked>,
     pub(super) owed: Registry<S::Owed>,
     pub(super) effects: Arc<Effects>,
     pub(super) clock: Arc<MachineClock>,
 }
 
-impl<S: Scenario> Process<S> {
-    /// Whether a row of an earlier life, or of an earlier activation, arrived after its end.
-    fn landed_late(&self) -> bool {
-        self.world.borrow().store.landed_late() > 0
-    }
-}
-
 impl<S: Scenario> World<S> {
     /// The clock is set right, and whatever was decided by one that was ahead is past: timers are due again in time.
     fn correct(&mut self) {
-        let rows = self.store.keys().into_iter().flat_map(|key| self.store.rows_of(&key));
-        self.now = rows.map(|row| row.at).fold(self.now, Timestamp::max);
+        self.began = self.witness.latest().map_or(self.began, |latest| latest.max(self.began));
         self.wrong = 0;
+    }
+
+    /// What is true now.
+    fn now(&self) -> Timestamp {
+        let passed = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        Timestamp(self.began.0 + i64::try_from(passed.as_micros()).unwrap())
+    }
+
+    /// A client was answered. `false`: it was before, by another process, and with the same answer.
+    pub(super) fn acknowledge(&mut self, intent: Intent<S::Asked>, answer: Answer<S::Asked>) -> bool {
+        let before = self.acknowledged.iter().find(|one| one.intent.request.id == intent.request.id);
+        if let Some(Acknowledged { answer: first, .. }) = before {
+            assert_eq!((&answer.outcome, answer.seq), (&first.outcome, first.seq), "the same answer at every repeat");
+            return false;
+        }
+        self.acknowledged.push(Acknowledged { intent, answer });
+        true
     }
 }
 
-/// Starts a process, runs `body` in it, and drops all of it.
+/// Starts a machine and a process on it, runs `body` in it, and drops all of it.
 fn live<S: Scenario>(world: &Rc<RefCell<World<S>>>, body: impl AsyncFnOnce(Process<S>)) {
     let runner = System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
     });
     runner.block_on(async {
-        // The next machine's clock is not quite this one's: it may be behind.
-        let behind = world.borrow_mut().rng.random_range(0..3);
-        let (began, wrong) = (world.borrow().now, world.borrow().wrong);
-        let since = Instant::now();
-        let belief = Belief { max_step: Duration::from_secs(60), adopt_after: Duration::from_secs(4) };
-        let clock = Arc::new(MachineClock::starting(began.plus_seconds(wrong - behind), belief));
-        let process = start(Rc::clone(world), Arc::clone(&clock)).await;
+        world.borrow_mut().since = Some(Instant::now());
+        let ground = Rc::clone(&world.borrow().ground);
+        ground.begin();
+        let process = start(Rc::clone(world), MACHINE).await;
         body(process).await;
         let mut world = world.borrow_mut();
-        world.now = Timestamp(began.0 + i64::try_from(since.elapsed().as_micros()).unwrap());
+        (world.began, world.since) = (world.now(), None);
         let unanswered = std::mem::take(&mut world.open);
         world.unanswered.extend(unanswered);
     });
 }
 
-async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, clock: Arc<MachineClock>) -> Process<S> {
-    let journal: Arc<dyn Journal> = Arc::clone(&world.borrow().store) as Arc<dyn Journal>;
+async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, machine: &str) -> Process<S> {
+    let (number, ground, witness, at) = {
+        let mut world = world.borrow_mut();
+        world.processes += 1;
+        // The next machine's clock is not quite this one's: it may be behind.
+        let at = world.wrong - world.rng.random_range(0..3);
+        (world.processes, Rc::clone(&world.ground), Arc::clone(&world.witness), world.now().plus_seconds(at))
+    };
+    let belief = Belief { max_step: Duration::from_secs(60), adopt_after: Duration::from_secs(4) };
+    let clock = Arc::new(MachineClock::starting(at, belief));
+    let store = ground.start(number, machine, Arc::clone(&clock)).await;
+    witness.belongs_to(number);
+    let store: Arc<dyn Store> = Arc::new(Way { store, witness, process: number });
+    let journal: Arc<dyn Journal> = Arc::clone(&store) as Arc<dyn Journal>;
     let router = Router::new();
     let effects = Effects::new(Arc::clone(&journal), router.clone());
     let (for_asked, for_owed) = world.borrow().scenario.contexts();
@@ -175,8 +253,8 @@ async fn start<S: Scenario>(world: Rc<RefCell<World<S>>>, clock: Arc<MachineCloc
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let timers = Timers::new(journal, Arc::clone(&clock) as Arc<dyn Clock>, router);
-    tokio::spawn(timers.run(Duration::from_secs(1)));
-    Process { world, asked, owed, effects, clock }
+    tokio::spawn(timers.run(ground.looks_every()));
+    Process { number, machine: machine.to_owned(), world, store, asked, owed, effects, clock }
 }
 
 fn registry<E: Entity>(
@@ -204,32 +282,6 @@ fn registry<E: Entity>(
     Registry::with_entropy(config, Arc::clone(journal), clock, Arc::new(move |_| context.clone()), Arc::new(entropy))
 }
 
-/// From now on the store fails now and then; some lives are worse than others.
-fn faults<S: Scenario>(world: &mut World<S>) {
-    let mut rng = StdRng::seed_from_u64(world.rng.next_u64());
-    let bad = rng.random_range(0..25);
-    world.store.follow(move |operation| {
-        let time = Duration::from_millis(rng.random_range(1..4_000));
-        let short = Duration::from_millis(rng.random_range(1..40));
-        match (rng.random_range(0..100), operation) {
-            (roll, _) if roll >= bad => match rng.random_range(0..3) {
-                0 => Fault::None,
-                _ => Fault::Slow(short),
-            },
-            (roll, Operation::Append) => match roll % 8 {
-                0 => Fault::Unavailable,
-                1 | 2 => Fault::InDoubtDone(time),
-                3 => Fault::InDoubtLost(time),
-                4 | 5 => Fault::InDoubtLate(time, rng.random_range(1..200)),
-                6 => Fault::Fenced,
-                _ => Fault::Slow(time),
-            },
-            (roll, _) if roll % 2 == 0 => Fault::Unavailable,
-            _ => Fault::Slow(time),
-        }
-    });
-}
-
 /// In some lives the machine's clock leaps, and in some it comes back: at once, or when it has been believed. It is
 /// never wrong by more than a process that begins with it can stand.
 async fn clock_faults<S: Scenario>(process: &Process<S>) {
@@ -250,8 +302,13 @@ async fn clock_faults<S: Scenario>(process: &Process<S>) {
     }
 }
 
-/// All clients, until nothing is left to ask.
+/// All clients, until nothing is left to ask. What another process was asked and has not answered, this one is asked too.
 pub(super) async fn clients<S: Scenario>(process: &Process<S>) {
+    {
+        let mut world = process.world.borrow_mut();
+        let open = std::mem::take(&mut world.open);
+        world.unanswered.extend(open);
+    }
     let one = || async { while client(process).await {} };
     futures_util::future::join_all((0..CLIENTS).map(|_| one())).await;
 }
@@ -282,14 +339,15 @@ async fn client<S: Scenario>(process: &Process<S>) -> bool {
                 let mut world = process.world.borrow_mut();
                 let this = intent.request.id;
                 world.open.retain(|open| open.request.id != this);
-                world.scenario.learn(&intent.entity, &answer.outcome);
-                if intent.request.id.is_some() {
-                    world.acknowledged.push(Acknowledged { intent, answer });
+                let (entity, outcome) = (intent.entity.clone(), answer.outcome.clone());
+                if this.is_none() || world.acknowledge(intent, answer) {
+                    world.scenario.learn(&entity, &outcome);
                 }
                 return true;
             }
             // A row of an earlier life arrived only now; the entity is opened anew.
-            Err(AskError::Unavailable { cause: StoreError::Fenced(_) }) if process.landed_late() => {}
+            Err(AskError::Unavailable { cause: StoreError::Fenced(_) })
+                if process.world.borrow().ground.may_fence() => {}
             // Where the store does not fail, nothing does: a message that is lost would show here.
             Err(error @ (AskError::Unavailable { .. } | AskError::Deadline)) if process.world.borrow().healthy => {
                 panic!("nothing failed, but {error:?}")
@@ -325,13 +383,13 @@ fn next<S: Scenario>(world: &mut World<S>) -> Option<(Intent<S::Asked>, Duration
 }
 
 /// Every entity of a kind that the store knows.
-pub(super) async fn entities(store: &MemoryStore, kind: EntityKind) -> Vec<String> {
+pub(super) async fn entities(store: &dyn Journal, kind: EntityKind) -> Vec<String> {
     let keys = store.entities(kind, None, usize::MAX).await.unwrap();
     keys.into_iter().map(|key| key.id.into()).collect()
 }
 
 /// All states of a kind, from all rows.
-pub(super) async fn states<E: Entity>(store: &MemoryStore) -> Vec<(String, replay::Fold<E>)> {
+pub(super) async fn states<E: Entity>(store: &dyn Journal) -> Vec<(String, replay::Fold<E>)> {
     let mut states = Vec::new();
     for id in entities(store, E::KIND).await {
         let fold = replay::walk::<E>(store, &id, u64::MAX, |_, _, _, _| ()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the store in memory keeps beside the journal: unique codes and the counts of banners.
+//! What the store in memory keeps beside the journal: unique codes, the counts of banners, and secrets of periods.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,12 @@ use std::{
 use adal_domain::{
     ids::{BannerId, OfferId},
     offers::NormalCode,
-    time::Day,
+    time::{Day, Timestamp},
 };
 use async_trait::async_trait;
 
 use super::{MemoryStore, Operation};
-use crate::ports::{BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, JobState, StoreError};
+use crate::ports::{BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, JobState, PeriodKeys, StoreError};
 
 /// Behind a lock of its own, which is never held over an await.
 #[derive(Default)]
@@ -22,6 +22,7 @@ pub(super) struct Beside {
     /// By normal form: the place of the job.
     codes: BTreeMap<String, usize>,
     counts: BTreeMap<(BannerId, Day), BannerCounts>,
+    periods: BTreeMap<Timestamp, [u8; 32]>,
 }
 
 impl MemoryStore {
@@ -176,5 +177,20 @@ impl Counts for MemoryStore {
         banners.retain(|banner| after.is_none_or(|after| banner > after));
         banners.truncate(limit);
         rest.then(banners).await
+    }
+}
+
+#[async_trait]
+impl PeriodKeys for MemoryStore {
+    async fn period_key(&self, until: Timestamp, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        let rest = self.pass(Operation::Other).await?;
+        let kept = *self.beside().periods.entry(until).or_insert(fresh);
+        rest.then(kept).await
+    }
+
+    async fn forget_period_keys(&self, before: Timestamp) -> Result<(), StoreError> {
+        let rest = self.pass(Operation::Other).await?;
+        self.beside().periods.retain(|until, _| *until >= before);
+        rest.then(()).await
     }
 }

@@ -15,6 +15,7 @@ pub(super) async fn run(factory: &dyn Factory) {
     a_job_is_begun_once_and_stays_cancelled(factory).await;
     the_codes_of_an_offer_are_paged(factory).await;
     counts_add_up(factory).await;
+    a_period_has_one_secret_until_it_is_over(factory).await;
     all_of_it_can_be_carried_off(factory).await;
 }
 
@@ -167,4 +168,21 @@ async fn all_of_it_can_be_carried_off(factory: &dyn Factory) {
     assert_eq!(codes.codes_of("none", None, 9).await.unwrap().codes, [""; 0]);
     assert_eq!(counts.counted(None, 2).await.unwrap(), [banner("b1"), banner("b2")], "each once");
     assert_eq!(counts.counted(Some(&banner("b2")), 9).await.unwrap(), [banner("b3")]);
+}
+
+async fn a_period_has_one_secret_until_it_is_over(factory: &dyn Factory) {
+    let mut ports = factory.fresh().await;
+    // Ahead of every clock: a store may forget what is over by itself.
+    let until = |days: i64| Timestamp::from_seconds(4_000_000_000 + days * 86_400);
+    let (one, other) = ([1; 32], [2; 32]);
+    assert_eq!(ports.periods.period_key(until(1), one).await.unwrap(), one);
+    assert_eq!(ports.periods.period_key(until(1), other).await.unwrap(), one, "the first one counts");
+    ports = factory.reopen(ports).await;
+    assert_eq!(ports.periods.period_key(until(1), other).await.unwrap(), one);
+    assert_eq!(ports.periods.period_key(until(2), other).await.unwrap(), other);
+    let both = futures_util::future::join_all((3..9).map(|n| ports.periods.period_key(until(3), [n; 32]))).await;
+    let first = both[0].clone().unwrap();
+    assert!(both.into_iter().all(|secret| secret.unwrap() == first), "whoever asks at the same time gets the same");
+    ports.periods.forget_period_keys(until(1)).await.unwrap();
+    assert_eq!(ports.periods.period_key(until(1), other).await.unwrap(), one, "its end is not over yet");
 }

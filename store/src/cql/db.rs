@@ -459,6 +459,12 @@ pub trait Database: Send + Sync + 'static {
     /// Every key, by id (some hundreds).
     async fn keys(&self) -> Result<Vec<KeyRow>, Failed>;
 
+    /// `INSERT INTO period_key .. IF NOT EXISTS USING TTL`, serial LOCAL_SERIAL. `false`: there is one. Never repeated by the
+    /// driver.
+    async fn create_period_key(&self, until: Timestamp, secret: &[u8; 32], ttl_s: i32) -> Result<bool, Failed>;
+    /// The secret of a period.
+    async fn period_key(&self, until: Timestamp) -> Result<Option<[u8; 32]>, Failed>;
+
     /// A value of `meta`.
     async fn meta(&self, name: &str) -> Result<Option<i64>, Failed>;
     /// Upsert into `meta`, stamp = the value: it only ever grows.

@@ -706,6 +706,18 @@ impl Database for Driver {
         Ok(keys)
     }
 
+    async fn create_period_key(&self, until: Timestamp, secret: &[u8; 32], ttl_s: i32) -> Result<bool, Failed> {
+        let values = (until.0, secret.as_slice(), ttl_s);
+        applied(&self.session.conditional(&self.on.create_period_key, values).await?)
+    }
+
+    async fn period_key(&self, until: Timestamp) -> Result<Option<[u8; 32]>, Failed> {
+        let found = self.session.rows::<(Vec<u8>,)>(&self.on.period_key, (until.0,)).await?;
+        let Some((secret,)) = found.into_iter().next() else { return Ok(None) };
+        let odd = |_| Failed::Unreadable(format!("the secret of the period until {until} is not 32 bytes").into());
+        secret.try_into().map(Some).map_err(odd)
+    }
+
     async fn meta(&self, name: &str) -> Result<Option<i64>, Failed> {
         let found = self.session.rows::<(i64,)>(&self.on.meta, (name,)).await?;
         Ok(found.first().map(|(value,)| *value))

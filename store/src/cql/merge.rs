@@ -25,7 +25,8 @@ struct Part<T> {
 }
 
 /// The first `limit` rows of all `parts` by `key`. `read(part, after, count)` gives rows of a partition after a row of
-/// it, at most so many, in the order of `key`; fewer: there are no more. A read that fails is repeated until `deadline`.
+/// it, at most so many, in the order of `key`; fewer: there are no more. A read that fails is repeated for as long as there is
+/// now until `deadline`, each: a database that is away ends the list by then, and one that is slow does not.
 pub(super) async fn merged<'a, T, K>(
     parts: usize,
     limit: usize,
@@ -39,9 +40,10 @@ where
 {
     // A page's share of each, doubled: most pages then need one read of each.
     let mut count = (limit / parts.max(1)).saturating_mul(2).saturating_add(8).min(limit.max(1));
+    let patience = deadline.saturating_duration_since(Instant::now());
     let read = |part: usize, after: Option<T>, count: usize| {
         let read = &read;
-        async move { retry::until(deadline, "list", || read(part, after.clone(), count)).await }
+        async move { retry::until(Instant::now() + patience, "list", || read(part, after.clone(), count)).await }
     };
     let reads: Vec<_> = (0..parts).map(|part| read(part, None, count)).collect();
     let first: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;

@@ -35,6 +35,7 @@ mod merge;
 mod migrate;
 mod outbox;
 mod owner;
+mod periods;
 mod policy;
 pub mod protocol;
 mod read;
@@ -62,7 +63,7 @@ use std::{
 
 use adal_actors::ports::{
     ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, CodePage, Codes, Counts, JobCodes, Journal, Opened,
-    OwedEffect, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+    OwedEffect, PeriodKeys, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
 };
 use adal_domain::{
     entity::{EntityKey, EntityKind, View},
@@ -446,7 +447,6 @@ impl Journal for CqlStore {
         limit: usize,
     ) -> Result<Vec<EntityKey>, StoreError> {
         let inner = &self.inner;
-        let deadline = inner.deadline();
         let mut found = Vec::new();
         let mut after = after.map(str::to_owned);
         while found.len() < limit {
@@ -458,13 +458,13 @@ impl Journal for CqlStore {
                     inner.db.entities(kind, slice, after, count).await
                 })
             };
-            let page = merged(usize::from(SLICES), wanted, deadline, |entity| entity.id.clone(), read).await?;
+            let page = merged(usize::from(SLICES), wanted, inner.deadline(), |entity| entity.id.clone(), read).await?;
             let more = page.len() == wanted;
             after = page.last().map(|entity| entity.id.to_string());
             // One is listed before its first row: that one may never have come.
             let known = stream::iter(page).map(|entity| async move {
                 let rows = Stretch { after: Place::FIRST, before: Place::LAST, descending: false, limit: 1 };
-                let any = retry::until(deadline, "entities", || inner.db.links(&entity, rows)).await?;
+                let any = retry::until(inner.deadline(), "entities", || inner.db.links(&entity, rows)).await?;
                 let any = !any.is_empty();
                 Ok::<_, Failed>(any.then_some(entity))
             });
@@ -547,6 +547,18 @@ impl Counts for CqlStore {
 
     async fn counted(&self, after: Option<&BannerId>, limit: usize) -> Result<Vec<BannerId>, StoreError> {
         counts::counted(&*self.inner.db, after, limit).await
+    }
+}
+
+#[async_trait]
+impl PeriodKeys for CqlStore {
+    async fn period_key(&self, until: Timestamp, fresh: [u8; 32]) -> Result<[u8; 32], StoreError> {
+        periods::key(&*self.inner.db, self.inner.clock.now(), until, fresh).await
+    }
+
+    async fn forget_period_keys(&self, _: Timestamp) -> Result<(), StoreError> {
+        // They have a TTL.
+        Ok(())
     }
 }
 

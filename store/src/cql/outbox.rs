@@ -116,6 +116,8 @@ impl Outbox {
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let mut found = Vec::new();
+        // For each slice as long: they are read one after another, and one that failed is no reason to give up the rest.
+        let patience = deadline.saturating_duration_since(Instant::now());
         let first = after.as_ref().map_or(0, |after| slice_of(shard_of(&after.source)));
         // As the slices are listed one after another, an `after` counts in its own alone.
         let mut after = after;
@@ -123,7 +125,9 @@ impl Outbox {
             if found.len() >= limit {
                 break;
             }
-            found.extend(self.of_slice(slice, after.take(), limit - found.len(), epoch, deadline).await?);
+            found.extend(
+                self.of_slice(slice, after.take(), limit - found.len(), epoch, Instant::now() + patience).await?,
+            );
         }
         Ok(found)
     }
@@ -136,6 +140,7 @@ impl Outbox {
         epoch: Option<u64>,
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
+        let patience = deadline.saturating_duration_since(Instant::now());
         let buckets = self.buckets(slice, deadline).await?;
         let whole = after.is_none();
         let empty = Mutex::new(Vec::new());
@@ -155,7 +160,7 @@ impl Outbox {
             let place = &row.place;
             (place.source.kind.as_str(), place.source.id.clone(), place.seq, place.index)
         };
-        let rows = merged(buckets.len(), limit, deadline, key, read).await?;
+        let rows = merged(buckets.len(), limit, Instant::now() + patience, key, read).await?;
         if let (true, Some(epoch)) = (whole, epoch) {
             self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), epoch).await;
         }
@@ -175,6 +180,7 @@ impl Outbox {
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let slice = slice_of(shard_of(source));
+        let patience = deadline.saturating_duration_since(Instant::now());
         let buckets = self.buckets(slice, deadline).await?;
         // Rows count from 1.
         let first = OutboxPlace { source: source.clone(), seq: 0, index: 0 };
@@ -184,7 +190,7 @@ impl Outbox {
             Box::pin(async move { self.db.outbox_of(Queue { slice, bucket }, &after, count).await })
         };
         let key = |row: &OutboxRow| (row.place.seq, row.place.index);
-        let rows = merged(buckets.len(), limit, deadline, key, read).await?;
+        let rows = merged(buckets.len(), limit, Instant::now() + patience, key, read).await?;
         Ok(rows.into_iter().map(owed).collect())
     }
 

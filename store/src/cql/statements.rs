@@ -158,6 +158,10 @@ statements! {
         "SELECT id, hash, role, shop, created_at, revoked_at, label, stamp FROM @api_key WHERE id = ?";
     keys: Read, Common, "SELECT id, hash, role, shop, created_at, revoked_at, label, stamp FROM @api_key";
 
+    create_period_key: Conditional, Common,
+        "INSERT INTO @period_key (until, secret) VALUES (?, ?) IF NOT EXISTS USING TTL ?";
+    period_key: Read, Common, "SELECT secret FROM @period_key WHERE until = ?";
+
     meta: Read, Common, "SELECT value FROM @meta WHERE name = ?";
     put_meta: Write, Common, "INSERT INTO @meta (name, value) VALUES (?, ?) USING TIMESTAMP ?";
 }

@@ -97,8 +97,10 @@ impl Timers {
         deadline: Instant,
     ) -> Result<Vec<Placed>, Failed> {
         let latest = bucket_of(until).max(now);
-        let slices = stream::iter(0..SLICES).map(|slice| self.queues(slice, latest, epoch, deadline)).buffered(32);
-        let queues: Vec<Vec<Queue>> = slices.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let slices = stream::iter(0..SLICES).map(|slice| self.queues(slice, latest, epoch, Instant::now() + patience));
+        let slices = slices.buffered(32).collect::<Vec<_>>().await;
+        let queues: Vec<Vec<Queue>> = slices.into_iter().collect::<Result<_, _>>()?;
         let queues = queues.concat();
         let empty = Mutex::new(Vec::new());
         let read = |part: usize, from: Option<Placed>, count: usize| -> Read<'_, Placed> {
@@ -117,7 +119,7 @@ impl Timers {
             let timer = &placed.timer;
             (timer.wake, timer.entity.kind.as_str(), timer.entity.id.clone())
         };
-        let found = merged(queues.len(), limit, deadline, key, read).await?;
+        let found = merged(queues.len(), limit, Instant::now() + patience, key, read).await?;
         if let Some(epoch) = epoch {
             self.drop_empty(empty.into_inner().unwrap_or_else(PoisonError::into_inner), until, epoch).await;
         }

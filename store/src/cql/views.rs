@@ -104,8 +104,9 @@ async fn scan(
 ) -> Result<Vec<ViewRow>, StoreError> {
     let mut kept: BTreeMap<String, ViewEntry> = BTreeMap::new();
     let (mut cursor, mut looked_at) = (None, 0);
+    let patience = deadline.saturating_duration_since(Instant::now());
     loop {
-        let page = retry::until(deadline, "list", || db.scan_views(cursor.as_ref(), PAGE)).await?;
+        let page = retry::until(Instant::now() + patience, "list", || db.scan_views(cursor.as_ref(), PAGE)).await?;
         looked_at += page.found.len();
         for (of, entry) in page.found {
             let wanted = filter.is_none_or(|filter| entry.filter == filter)

@@ -30,6 +30,8 @@ pub(super) enum Work {
     AddCodes(String, Vec<NormalCode>),
     CancelCodes(String),
     AddCounts(Vec<(BannerId, Day, BannerCounts)>),
+    PutPeriodKey(Timestamp, [u8; 32]),
+    ForgetPeriodKeys(Timestamp),
 }
 
 impl Work {
@@ -91,6 +93,8 @@ pub(super) fn apply(conn: &Connection, work: &Work, next_num: &mut i64, may_appe
         Work::AddCodes(job, codes) => Ok(Done::Other(super::codes::add(conn, job, codes)?)),
         Work::CancelCodes(job) => Ok(Done::Other(super::codes::cancel(conn, job)?)),
         Work::AddCounts(counts) => Ok(Done::Other(super::counts::add(conn, counts)?)),
+        Work::PutPeriodKey(until, secret) => Ok(Done::Other(super::periods::put(conn, *until, secret)?)),
+        Work::ForgetPeriodKeys(before) => Ok(Done::Other(super::periods::forget(conn, *before)?)),
     }
 }
 

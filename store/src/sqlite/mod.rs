@@ -25,6 +25,7 @@ mod keys;
 mod layout;
 mod log;
 mod open;
+mod periods;
 mod queries;
 mod reader;
 mod rebuild;

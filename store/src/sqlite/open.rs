@@ -20,13 +20,14 @@ use super::{
 };
 
 /// The format that this version writes. `PRAGMA user_version` of the file.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 /// `PRAGMA application_id`: "Adal" in ASCII.
 const APPLICATION: i64 = 0x4164_616C;
 /// The tables.
-pub(super) const SCHEMA: &str = concat!(include_str!("schema.sql"), include_str!("schema-2.sql"));
+pub(super) const SCHEMA: &str =
+    concat!(include_str!("schema.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql"));
 /// What makes a file of each format one of the next, from format 1 on.
-const MIGRATIONS: [&str; 1] = [include_str!("schema-2.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 /// Bytes in a page: SQLite's default, and the file system's. Set when the file is made, and never changed.
 const PAGE: u64 = 4096;
 /// How long a connection waits for another process (the CLI beside a server) before it is told "busy".
@@ -255,6 +256,7 @@ fn look(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         "SELECT min(num), max(num) FROM code_job",
         "SELECT min(code), max(code) FROM code",
         "SELECT min(banner), max(banner) FROM banner_count",
+        "SELECT min(until), max(until) FROM period_key",
     ] {
         conn.query_row(edge, [], |_| Ok(())).map_err(|e| judge(path, "cannot read its tables", e))?;
     }

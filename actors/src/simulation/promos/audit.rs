@@ -23,7 +23,7 @@ use super::{
 use crate::{
     ports::StoredRow,
     row::{self, Outcome},
-    testing::MemoryStore,
+    simulation::check::Durable,
 };
 
 /// How often uses of one offer come back to a customer.
@@ -50,7 +50,7 @@ struct Replay {
 
 /// What all seeds together went through: a simulation that never came to the hard cases shows nothing.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(in crate::simulation) struct Seen {
     /// Holds captured.
     pub(super) sold: usize,
     /// Of these, past their time.
@@ -73,7 +73,8 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Fails where some hard case was never met; one seed alone need not meet all.
-    pub(super) fn met_every_case(&self) {
+    #[cfg(test)]
+    pub(in crate::simulation) fn met_every_case(&self) {
         println!("{self:?}");
         let Self { sold, late, uncovered, partial, returned, refused, asked, orphans, exhausted } = *self;
         let all = [sold, late, uncovered, partial, returned, refused, asked, orphans, exhausted];
@@ -81,12 +82,11 @@ impl Seen {
     }
 }
 
-pub(super) fn run(store: &MemoryStore, answered: &[(Task, Outcome<Customer>)], seen: &mut Seen) {
+pub(super) fn run(durable: &Durable, answered: &[(Task, Outcome<Customer>)], seen: &mut Seen) {
     let mut replay = Replay::default();
     let limits = limits();
-    let rows: HashMap<_, _> = store.keys().into_iter().map(|key| (key.clone(), store.rows_of(&key))).collect();
-    for (key, seq) in store.order() {
-        let stored = &rows[&key][usize::try_from(seq - 1).unwrap()];
+    for (key, seq) in &durable.order {
+        let stored = &durable.rows[key][usize::try_from(seq - 1).unwrap()];
         match key.kind {
             EntityKind::Customer => replay.customer(&key.id, stored, seen),
             EntityKind::Promo => replay.promo(&key.id, stored, seen),

@@ -20,7 +20,8 @@ async fn tables_are_made_once_by_one_at_a_time_and_newer_ones_refused() {
     assert!(missing.contains("no keyspace migrated") && missing.contains("adal migrate"), "{missing}");
 
     let planned = migrate(&config, true).await.unwrap();
-    assert_eq!((planned.from, planned.to), (0, 1));
+    let latest = planned.to;
+    assert_eq!((planned.from, latest), (0, 2));
     assert!(planned.statements[0].starts_with("CREATE KEYSPACE IF NOT EXISTS migrated "), "{:?}", planned.statements);
     assert!(check(&bare).await.is_err(), "a dry run changes nothing");
 
@@ -35,17 +36,17 @@ async fn tables_are_made_once_by_one_at_a_time_and_newer_ones_refused() {
     check(&bare).await.unwrap();
 
     let again = migrate(&config, false).await.unwrap();
-    assert_eq!((again.from, again.statements.len()), (1, 0), "run twice, there is nothing to do");
+    assert_eq!((again.from, again.statements.len()), (latest, 0), "run twice, there is nothing to do");
 
     // One that was broken off: not recorded, and run again whole.
     let driver = bare.driver();
-    driver.query_unpaged("DELETE FROM migrated.migration WHERE version = 1", ()).await.unwrap();
+    driver.query_unpaged("DELETE FROM migrated.migration WHERE version IN (1, 2)", ()).await.unwrap();
     let (_, statements) = connect(config.clone()).await;
     driver.query_unpaged("DROP TABLE migrated.meta", ()).await.unwrap();
     let written = statements.put_meta("number", 1).await;
     assert!(matches!(written, Err(Failed::NotDone(_))), "there is no such table: {written:?}");
     let behind = check(&bare).await.unwrap_err().to_string();
-    assert!(behind.contains("has migration 0, this version needs 1"), "{behind}");
+    assert!(behind.contains(&format!("has migration 0, this version needs {latest}")), "{behind}");
     // Two at once: one is refused.
     let lock = "INSERT INTO migrated.migration (version, who) VALUES (0, 'somebody') IF NOT EXISTS";
     driver.query_unpaged(lock, ()).await.unwrap();

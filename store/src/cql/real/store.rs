@@ -62,7 +62,7 @@ struct Real {
 
 fn ports(store: CqlStore) -> Ports {
     let store = Arc::new(store);
-    Ports { journal: store.clone(), views: store.clone(), codes: store.clone(), counts: store }
+    Ports { journal: store.clone(), views: store.clone(), codes: store.clone(), counts: store.clone(), periods: store }
 }
 
 #[async_trait]

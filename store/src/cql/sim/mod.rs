@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use adal_domain::time::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
 use self::table::{Change, Found, Key, Replica, merged};
@@ -65,7 +66,7 @@ pub enum Fate {
 type Script = Box<dyn FnMut(Statement) -> Fate + Send>;
 
 /// A conditional write on its way: due, the version it is for, what it writes, after how many settled ones it was sent.
-type LateCondition = (Instant, Option<u64>, ClusterRow, u64);
+type LateCondition = (Duration, Option<u64>, ClusterRow, u64);
 
 /// What a process may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +79,18 @@ enum Life {
 #[derive(Default)]
 struct State {
     replicas: [Replica; REPLICAS],
-    /// Changes on their way to a replica.
-    flying: Vec<(Instant, usize, Arc<Vec<Change>>)>,
+    /// Its own time when it was last looked at, and tokio's that this was counted from.
+    time: Duration,
+    since: Option<(Instant, Duration)>,
+    /// Changes on their way to a replica, and when they arrive.
+    flying: Vec<(Duration, usize, Arc<Vec<Change>>)>,
     /// What was decided of the cluster's row.
     decided: Option<ClusterRow>,
     /// How many conditional statements were decided: those sent before have lost.
     ballots: u64,
     late: Vec<LateCondition>,
+    /// Secrets of periods, as decided: the first write of each. (Not as replicas have them: who asks has written before.)
+    period_keys: HashMap<Timestamp, [u8; 32]>,
     script: Option<Script>,
     random: u64,
     wrongs: Vec<String>,
@@ -161,6 +167,11 @@ impl SimCluster {
         self.state().script = None;
     }
 
+    /// A life of its machines begins, in a runtime whose time is no other's: what is on its way goes on from here.
+    pub fn begin(&self) {
+        self.state().since = None;
+    }
+
     /// What was done that a caller must never do.
     #[must_use]
     pub fn wrongs(&self) -> Vec<String> {
@@ -186,9 +197,15 @@ impl State {
         self.random % below
     }
 
+    fn now(&mut self) -> Duration {
+        let (since, before) = *self.since.get_or_insert((Instant::now(), self.time));
+        self.time = before + since.elapsed();
+        self.time
+    }
+
     /// What is due arrives.
     fn arrive(&mut self) {
-        let now = Instant::now();
+        let now = self.now();
         for (_, replica, changes) in self.flying.extract_if(.., |(due, ..)| *due <= now).collect::<Vec<_>>() {
             self.reach(replica, &changes);
         }
@@ -212,8 +229,8 @@ impl State {
         let last = usize::try_from(self.draw(REPLICAS as u64)).unwrap_or_default();
         for replica in 0..REPLICAS {
             if replica == last && self.script.is_some() {
-                let soon = Duration::from_millis(self.draw(200));
-                self.flying.push((Instant::now() + soon, replica, Arc::clone(changes)));
+                let due = self.now() + Duration::from_millis(self.draw(200));
+                self.flying.push((due, replica, Arc::clone(changes)));
             } else {
                 self.reach(replica, changes);
             }
@@ -224,7 +241,10 @@ impl State {
         for (replica, now) in now.into_iter().enumerate() {
             match (now, later) {
                 (true, _) => self.reach(replica, changes),
-                (false, Some(later)) => self.flying.push((Instant::now() + later, replica, Arc::clone(changes))),
+                (false, Some(later)) => {
+                    let due = self.now() + later;
+                    self.flying.push((due, replica, Arc::clone(changes)));
+                }
                 (false, None) => {}
             }
         }
@@ -362,7 +382,7 @@ impl SimDb {
                 // It may be decided when its sender has long given up, if nobody was there before.
                 {
                     let mut state = self.cluster.state();
-                    let sent = (Instant::now() + wait + wait, from, row.clone(), state.ballots);
+                    let sent = (state.now() + wait + wait, from, row.clone(), state.ballots);
                     state.late.push(sent);
                 }
                 tokio::time::sleep(wait).await;
@@ -383,6 +403,25 @@ impl SimDb {
         };
         self.lives().await;
         Ok(applied)
+    }
+
+    /// A write that is done unless another was first; one that is lost may be done, and nobody hears of it.
+    async fn first(&self, name: &'static str, write: impl FnOnce(&mut State) -> bool) -> Result<bool, Failed> {
+        let fate = self.pass(name, true).await;
+        if matches!(fate, Fate::NotDone) {
+            return Err(not_done(name));
+        }
+        if let Fate::Slow(time) = fate {
+            tokio::time::sleep(time).await;
+        }
+        let first = write(&mut self.cluster.state());
+        if let Fate::Lost(wait) | Fate::Partly { wait, .. } = fate {
+            tokio::time::sleep(wait).await;
+            self.lives().await;
+            return Err(unknown(name));
+        }
+        self.lives().await;
+        Ok(first)
     }
 
     fn decide(&self, from: Option<u64>, row: &ClusterRow, changes: &Arc<Vec<Change>>) -> bool {

@@ -508,6 +508,19 @@ impl Database for SimDb {
         self.page("keys", ("api_key", vec![]), None, usize::MAX).await
     }
 
+    async fn create_period_key(&self, until: Timestamp, secret: &[u8; 32], _: i32) -> Result<bool, Failed> {
+        self.first("create_period_key", |state| {
+            let first = !state.period_keys.contains_key(&until);
+            state.period_keys.entry(until).or_insert(*secret);
+            first
+        })
+        .await
+    }
+
+    async fn period_key(&self, until: Timestamp) -> Result<Option<[u8; 32]>, Failed> {
+        self.read("period_key", |state| state.period_keys.get(&until).copied()).await
+    }
+
     async fn meta(&self, name: &str) -> Result<Option<i64>, Failed> {
         self.one("meta", "meta", vec![text(name)]).await
     }

@@ -210,8 +210,9 @@ async fn until_known(store: &CqlStore, append: &Append, book: &Book) -> Result<(
     }
 }
 
-/// `mute`: processes whose signs of life do not come through: they are replaced, and go on.
-fn script(mut rng: StdRng, mute: Arc<Mutex<BTreeSet<u32>>>) -> impl FnMut(Statement) -> Fate + Send {
+/// What becomes of statements: of some of them, the worst. `mute`: processes whose signs of life do not come through: they
+/// are replaced, and go on.
+pub(super) fn script(mut rng: StdRng, mute: Arc<Mutex<BTreeSet<u32>>>) -> impl FnMut(Statement) -> Fate + Send {
     let bad = rng.random_range(0..30);
     move |statement| {
         if statement.name == "put_beat" && mute.lock().unwrap().contains(&statement.process) {

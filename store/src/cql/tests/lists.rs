@@ -80,6 +80,24 @@ async fn a_list_is_whole_where_every_second_read_fails() {
     assert_eq!(lengths(&store).await.unwrap(), [ENTITIES; 4]);
 }
 
+/// What that costs is more than one read may cost.
+#[tokio::test(start_paused = true)]
+async fn a_list_is_whole_where_every_eighth_read_times_out() {
+    let world = World::new(14);
+    let store = full(&world).await;
+    let mut reads = 0_u64;
+    world.cluster.follow(move |statement| {
+        reads += u64::from(!statement.writes);
+        match !statement.writes && statement.name != "cluster_version" && reads.is_multiple_of(8) {
+            true => Fate::Lost(Duration::from_secs(2)),
+            false => Fate::Done,
+        }
+    });
+    let begun = Instant::now();
+    assert_eq!(lengths(&store).await.unwrap(), [ENTITIES; 4]);
+    assert!(begun.elapsed() > DEADLINE, "it shows nothing: {:?}", begun.elapsed());
+}
+
 /// Without it a server does not start.
 #[tokio::test(start_paused = true)]
 async fn what_is_owed_is_found_at_the_start_where_every_second_read_fails() {

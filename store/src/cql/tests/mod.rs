@@ -1,8 +1,10 @@
 //! The store above the model of a database: everything but the driver.
 
+mod doubt;
 mod faults;
 mod lists;
 mod ports;
+mod spine;
 mod successors;
 
 use std::{

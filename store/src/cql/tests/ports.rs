@@ -14,7 +14,7 @@ struct Sim(Mutex<Option<(Arc<World>, u32)>>);
 
 fn ports(store: CqlStore) -> Ports {
     let store = Arc::new(store);
-    Ports { journal: store.clone(), views: store.clone(), codes: store.clone(), counts: store }
+    Ports { journal: store.clone(), views: store.clone(), codes: store.clone(), counts: store.clone(), periods: store }
 }
 
 #[async_trait]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use adal_actors::ports::{
-    ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, Codes, Counts, Journal, Opened, StoredRow, StoredSnapshot,
-    Views,
+    ApiKeyRecord, ApiKeys, Append, BannerCounts, CodeJob, Codes, Counts, Journal, Opened, PeriodKeys, StoredRow,
+    StoredSnapshot, Views,
 };
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View},
@@ -87,8 +87,44 @@ async fn the_golden_file_of_format_2_is_read_and_written_on() {
     assert_eq!(store.offer_of(&NormalCode::new("A2").unwrap()).await.unwrap().unwrap().as_str(), "a");
     assert_eq!(store.counts_of(&BannerId::new("b").unwrap(), 9).await.unwrap(), [(Day(20_000), counts())]);
     store.add("j1", vec![NormalCode::new("A3").unwrap()]).await.unwrap();
+    assert_eq!(store.period_key(UNTIL, [1; 32]).await.unwrap(), [1; 32], "it has this version's tables by now");
     assert!(store.check_file(Depth::Full).await.unwrap().is_sound());
 }
+
+#[tokio::test]
+async fn the_golden_file_of_format_3_is_read_and_written_on() {
+    let folder = Folder::new();
+    std::fs::copy(golden(3, "store.sqlite"), folder.path("store.db")).unwrap();
+    let store = folder.open();
+    is_the_golden_store(&store).await;
+    assert_eq!(store.period_key(UNTIL, [1; 32]).await.unwrap(), [0xcd; 32]);
+    assert!(store.check_file(Depth::Full).await.unwrap().is_sound());
+}
+
+/// What is forgotten is in no byte of the file.
+#[tokio::test]
+async fn a_secret_that_is_forgotten_is_overwritten() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let (gone, stays) = ([0xe7; 32], [0xa9; 32]);
+    store.period_key(UNTIL, gone).await.unwrap();
+    store.period_key(Timestamp(UNTIL.0 + 1), stays).await.unwrap();
+    let bytes = |store: SqliteStore| {
+        // The last connection brings the log into the file, and removes it.
+        store.close().unwrap();
+        std::fs::read(folder.path("store.db")).unwrap()
+    };
+    let has = |file: &[u8], secret: &[u8]| file.windows(32).any(|window| window == secret);
+    let file = bytes(store);
+    assert!(has(&file, &gone) && has(&file, &stays), "where to look");
+    let store = folder.open();
+    store.forget_period_keys(Timestamp(UNTIL.0 + 1)).await.unwrap();
+    let file = bytes(store);
+    assert!(!has(&file, &gone) && has(&file, &stays));
+    assert_eq!(folder.open().period_key(UNTIL, [1; 32]).await.unwrap(), [1; 32]);
+}
+
+const UNTIL: Timestamp = Timestamp(1_795_100_000_000_000);
 
 fn counts() -> BannerCounts {
     BannerCounts { servings: 3, impressions: 2, clicks: 1 }
@@ -120,7 +156,7 @@ async fn the_tables_are_those_of_the_golden_schema() {
     folder.open().close().unwrap();
     let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
     let found = open::schema_of(&conn).unwrap().join("\n") + "\n";
-    let expected = std::fs::read_to_string(golden(2, "schema.txt")).unwrap();
+    let expected = std::fs::read_to_string(golden(3, "schema.txt")).unwrap();
     assert_eq!(found, expected, "a change of the tables is a new format: raise FORMAT and migrate");
 }
 
@@ -174,10 +210,11 @@ async fn write_the_golden_files() {
     store.begin(job("j1", "a", 3)).await.unwrap();
     store.add("j1", vec![NormalCode::new("A1").unwrap(), NormalCode::new("A2").unwrap()]).await.unwrap();
     store.add_counts(vec![(BannerId::new("b").unwrap(), Day(20_000), counts())]).await.unwrap();
-    std::fs::create_dir_all(golden(2, "")).unwrap();
+    store.period_key(UNTIL, [0xcd; 32]).await.unwrap();
+    std::fs::create_dir_all(golden(3, "")).unwrap();
     let to = folder.path("copy");
     store.backup(&to).await.unwrap();
-    std::fs::copy(to, golden(2, "store.sqlite")).unwrap();
+    std::fs::copy(to, golden(3, "store.sqlite")).unwrap();
     let conn = rusqlite::Connection::open(folder.path("store.db")).unwrap();
-    std::fs::write(golden(2, "schema.txt"), open::schema_of(&conn).unwrap().join("\n") + "\n").unwrap();
+    std::fs::write(golden(3, "schema.txt"), open::schema_of(&conn).unwrap().join("\n") + "\n").unwrap();
 }

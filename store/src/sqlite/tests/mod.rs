@@ -61,7 +61,7 @@ impl SqliteStore {
 
     pub(super) fn ports(&self) -> Ports {
         let store = || Arc::new(self.clone());
-        Ports { journal: store(), views: store(), codes: store(), counts: store() }
+        Ports { journal: store(), views: store(), codes: store(), counts: store(), periods: store() }
     }
 }
 
@@ -98,7 +98,7 @@ impl Factory for InMemory {
     async fn fresh(&self) -> Ports {
         let store = Arc::new(MemoryStore::new());
         let same = || Arc::<MemoryStore>::clone(&store);
-        Ports { journal: same(), views: same(), codes: same(), counts: same() }
+        Ports { journal: same(), views: same(), codes: same(), counts: same(), periods: same() }
     }
 
     async fn reopen(&self, ports: Ports) -> Ports {
