@@ -334,7 +334,8 @@ fn the_policy_says_how_many_wrong_codes_lock_and_for_how_long() {
         let quote = server.customer("c1").post("/v1/checkout/quotes", &cart("c1", 100_000, &[code])).ok(200).body;
         quote["discount_minor"].as_i64().unwrap()
     };
-    (own("guess1"), own("guess2"));
+    own("guess1");
+    own("guess2");
     assert_eq!(own("TEN"), 0);
     server.clock.advance(60);
     assert_eq!(own("TEN"), 10_000);

@@ -128,8 +128,7 @@ pub(super) fn run<S: Scenario>(scenario: S, ground: Rc<dyn Ground>, seed: u64) -
         check::stored(&process).await;
     });
     assert_eq!(ground.wrongs(), Vec::<String>::new());
-    let met = world.borrow().witness.met();
-    met
+    world.borrow().witness.met()
 }
 
 /// The process is replaced, now and then, by another that its clients ask as soon as it is there, at first the one

@@ -87,6 +87,7 @@ impl Ground for Database {
     }
 
     fn fail(&self, rng: StdRng) {
+        // All signs of life come through: who is replaced is paused or killed.
         self.cluster.follow(script(rng, Arc::default()));
     }
 
