@@ -27,10 +27,14 @@ pub trait Ground: 'static {
     fn fail(&self, rng: StdRng);
     /// From now on nothing fails.
     fn heal(&self);
-    /// Whether a process may be replaced by another while it lives. One that starts on the same machine replaces it at
-    /// once; one on another machine, when it has been paused for long enough to be thought dead.
+    /// Whether a process may be replaced by another while it lives: by one on the same machine soon after its last sign of
+    /// life, by one on another machine when it must be thought dead.
     fn is_shared(&self) -> bool {
         false
+    }
+    /// From now on nobody is told that the process lives.
+    fn mute(&self, process: u32) {
+        let _ = process;
     }
     /// From now on the process's way to the store is as if it stood still, or goes on.
     fn pause(&self, process: u32, paused: bool) {

@@ -144,8 +144,9 @@ async fn replaced<S: Scenario>(mut old: Process<S>) {
             let mut world = world.borrow_mut();
             (world.rng.random_bool(0.6), world.rng.random_bool(0.5))
         };
+        ground.mute(old.number);
         ground.pause(old.number, paused);
-        let machine = if paused && elsewhere { format!("after {}", old.number) } else { old.machine.clone() };
+        let machine = if elsewhere { format!("after {}", old.number) } else { old.machine.clone() };
         let next = {
             let asked = async {
                 S::clients(&old).await;

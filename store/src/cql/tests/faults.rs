@@ -210,8 +210,8 @@ async fn until_known(store: &CqlStore, append: &Append, book: &Book) -> Result<(
     }
 }
 
-/// What becomes of statements: of some of them, the worst. `mute`: processes whose signs of life do not come through: they
-/// are replaced, and go on.
+/// What becomes of statements: of some of them, the worst. `mute`: processes whose signs of life do not come through: they are
+/// replaced, and go on.
 pub(super) fn script(mut rng: StdRng, mute: Arc<Mutex<BTreeSet<u32>>>) -> impl FnMut(Statement) -> Fate + Send {
     let bad = rng.random_range(0..30);
     move |statement| {

@@ -5,9 +5,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -43,12 +44,13 @@ impl WallClock for Wall {
 struct Database {
     cluster: Arc<SimCluster>,
     ahead: Arc<AtomicI64>,
+    mute: Arc<Mutex<BTreeSet<u32>>>,
     seeds: Cell<u64>,
 }
 
 impl Database {
     fn new(seed: u64) -> Self {
-        Self { cluster: SimCluster::new(seed), ahead: Arc::default(), seeds: Cell::new(seed) }
+        Self { cluster: SimCluster::new(seed), ahead: Arc::default(), mute: Arc::default(), seeds: Cell::new(seed) }
     }
 
     fn rng(&self) -> StdRng {
@@ -87,8 +89,7 @@ impl Ground for Database {
     }
 
     fn fail(&self, rng: StdRng) {
-        // All signs of life come through: who is replaced is paused or killed.
-        self.cluster.follow(script(rng, Arc::default()));
+        self.cluster.follow(script(rng, Arc::clone(&self.mute)));
     }
 
     fn heal(&self) {
@@ -97,6 +98,10 @@ impl Ground for Database {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn mute(&self, process: u32) {
+        self.mute.lock().unwrap().insert(process);
     }
 
     fn pause(&self, process: u32, paused: bool) {
