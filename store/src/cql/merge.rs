@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::{db::Failed, retry};
@@ -46,11 +46,9 @@ where
         async move { retry::until(Instant::now() + patience, "list", || read(part, after.clone(), count)).await }
     };
     let reads: Vec<_> = (0..parts).map(|part| read(part, None, count)).collect();
-    let first: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
-    let mut open = Vec::with_capacity(parts);
-    for rows in first {
-        open.push(part(rows?, count));
-    }
+    // The first that is given up ends the list: the parts behind it would wait as long once more.
+    let first = stream::iter(reads).buffered(AT_ONCE).map_ok(|rows| part(rows, count));
+    let mut open: Vec<_> = first.try_collect().await?;
     let mut found = Vec::new();
     while found.len() < limit {
         let least = open.iter().enumerate().filter_map(|(at, part)| Some((key(part.left.last()?), at))).min();
