@@ -11,11 +11,12 @@ use crate::{
 
 /// What a server that was replaced ends with: start me again.
 const DEPOSED: i32 = 75;
-/// So patient that a server which stands still while it is replaced believes, when it goes on, that nothing has happened.
+/// So patient that a server which stands still while it is replaced believes, when it goes on, that nothing has happened;
+/// one of the same name takes its place after four of its signs of life are missing.
 const TRUSTING: [(&str, &str); 3] = [
     ("ADAL__STORE__CQL__DEAD_AFTER_MS", "40000"),
     ("ADAL__STORE__CQL__CONFIRMED_WITHIN_MS", "30000"),
-    ("ADAL__STORE__CQL__BEAT_EVERY_MS", "10000"),
+    ("ADAL__STORE__CQL__BEAT_EVERY_MS", "500"),
 ];
 
 /// A server stands still until another has taken over, and then goes on, with all that its clients sent meanwhile; or it is
@@ -50,8 +51,9 @@ pub fn take_over(plan: &Plan<'_>) -> Done<Outcome> {
     Ok(outcome)
 }
 
-/// Both have the same name, so that each takes the place of the other at once. The other learns of it when a row of its own is
-/// not taken; every second time it stands still meanwhile and then goes on in the belief that everybody is its own.
+/// Both have the same name, so that each takes the place of the other soon after its last sign of life. The other stands still
+/// meanwhile, and then goes on in the belief that everybody is its own, until it learns otherwise: when a row of its own is not
+/// taken, or by its next sign of life.
 pub fn both(plan: &Plan<'_>) -> Done<Outcome> {
     let mut deployment = plan.prepared(&TRUSTING)?;
     deployment.name_servers(&["a", "a"]);
@@ -62,16 +64,12 @@ pub fn both(plan: &Plan<'_>) -> Done<Outcome> {
         round += 1;
         moment(load, random)?;
         deployment.begin(next)?;
-        if round % 2 == 0 {
-            // Somewhere in the other's start: not synchronisation.
-            std::thread::sleep(Duration::from_millis(random.below(700)));
-            deployment.signal_server(now, "STOP")?;
-            deployment.ready(next)?;
-            load.wait_for(CLIENTS as u64)?;
-            deployment.signal_server(now, "CONT")?;
-        } else {
-            deployment.ready(next)?;
-        }
+        // Somewhere in the other's start: not synchronisation.
+        std::thread::sleep(Duration::from_millis(random.below(700)));
+        deployment.signal_server(now, "STOP")?;
+        deployment.ready(next)?;
+        load.wait_for(CLIENTS as u64)?;
+        deployment.signal_server(now, "CONT")?;
         deposed(deployment, now)?;
         load.wait_for(CLIENTS as u64)
     })
