@@ -16,7 +16,8 @@ pub mod beside;
 use std::sync::Arc;
 
 use adal_actors::ports::{
-    Append, Codes, Counts, Journal, Opened, PeriodKeys, StoreError, StoredRow, StoredSnapshot, ViewRow, Views,
+    Append, Codes, Counts, Journal, Opened, OwedEffect, PeriodKeys, StoreError, StoredRow, StoredSnapshot, ViewRow,
+    Views,
 };
 use adal_domain::{
     entity::{Effect, EntityKey, EntityKind, View, ViewWrite},
@@ -53,6 +54,11 @@ pub trait Factory: Sync {
     /// Ends the store that [`Factory::fresh`] made last (all of it: as if its process had ended) and opens what is
     /// durable of it.
     async fn reopen(&self, ports: Ports) -> Ports;
+    /// Whether what an entity's last row owed may be owed once more after [`Factory::reopen`], though it was delivered: an
+    /// adopter cannot know (decision 119), and the target knows it again.
+    fn owes_the_last_again(&self) -> bool {
+        false
+    }
 }
 
 /// Runs every case.
@@ -351,10 +357,17 @@ async fn effects_are_owed_until_delivered(factory: &dyn Factory) {
     journal.delivered(gone.to_vec()).await.unwrap();
     journal.delivered(gone.to_vec()).await.unwrap();
     let ports = factory.reopen(ports).await;
-    let owed = ports.journal.owed(None, 99).await.unwrap();
-    let by: Vec<_> = owed.iter().filter(|owed| owed.source == gone[0].0).cloned().collect();
-    assert_eq!(ports.journal.owed_by(&gone[0].0, 99).await.unwrap(), by, "what was delivered is not owed by anybody");
-    assert_eq!(owed.iter().map(|owed| (owed.source.clone(), owed.seq, owed.index)).collect::<Vec<_>>(), left);
+    let places = |owed: Vec<OwedEffect>| -> Vec<_> {
+        let places = owed.into_iter().map(|owed| (owed.source, owed.seq, owed.index));
+        let again =
+            |place: &(EntityKey, u64, u32)| factory.owes_the_last_again() && place.1 == 3 && gone.contains(place);
+        places.filter(|place| !again(place)).collect()
+    };
+    let owed = places(ports.journal.owed(None, 99).await.unwrap());
+    let by: Vec<_> = owed.iter().filter(|place| place.0 == gone[0].0).cloned().collect();
+    let told = places(ports.journal.owed_by(&gone[0].0, 99).await.unwrap());
+    assert_eq!(told, by, "what was delivered is not owed by anybody");
+    assert_eq!(owed, left);
 }
 
 async fn a_timer_stays_until_an_append_replaces_it(factory: &dyn Factory) {

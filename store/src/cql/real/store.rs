@@ -67,6 +67,10 @@ fn ports(store: CqlStore) -> Ports {
 
 #[async_trait]
 impl Factory for Real {
+    fn owes_the_last_again(&self) -> bool {
+        true
+    }
+
     async fn fresh(&self) -> Ports {
         empty(&self.raw).await;
         ports(owner(self.config.clone()).await)

@@ -19,6 +19,10 @@ fn ports(store: CqlStore) -> Ports {
 
 #[async_trait]
 impl Factory for Sim {
+    fn owes_the_last_again(&self) -> bool {
+        true
+    }
+
     async fn fresh(&self) -> Ports {
         let world = Arc::new(World::new(7));
         let (store, number) = world.owner("a").await;
