@@ -14,7 +14,7 @@ use std::{
 };
 
 use adal_domain::{entity::EntityKey, time::Timestamp};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::{
@@ -99,8 +99,8 @@ impl Timers {
         let latest = bucket_of(until).max(now);
         let patience = deadline.saturating_duration_since(Instant::now());
         let slices = stream::iter(0..SLICES).map(|slice| self.queues(slice, latest, epoch, Instant::now() + patience));
-        let slices = slices.buffered(32).collect::<Vec<_>>().await;
-        let queues: Vec<Vec<Queue>> = slices.into_iter().collect::<Result<_, _>>()?;
+        // The first that is given up ends the list: the slices behind it would wait as long once more.
+        let queues: Vec<Vec<Queue>> = slices.buffered(32).try_collect().await?;
         let queues = queues.concat();
         let empty = Mutex::new(Vec::new());
         let read = |part: usize, from: Option<Placed>, count: usize| -> Read<'_, Placed> {
