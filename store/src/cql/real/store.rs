@@ -26,7 +26,9 @@ const WRITERS: usize = 8;
 /// The keyspace of these tests, which no other uses: a store owns all of it.
 async fn keyspace(server: &Cassandra) -> CqlConfig {
     static MADE: OnceCell<()> = OnceCell::const_new();
-    let config = config(server, "store");
+    let mut config = config(server, "store");
+    // Who opens it again waits for four signs of life that do not come.
+    config.beat_every = Duration::from_millis(100);
     MADE.get_or_init(async || drop(migrate(&config, false).await.unwrap())).await;
     config
 }
