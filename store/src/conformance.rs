@@ -398,7 +398,7 @@ async fn a_timer_stays_until_an_append_replaces_it(factory: &dyn Factory) {
     ports.journal.append(wake("never", 2, Some(5))).await.unwrap();
     assert_eq!(due(99, 9).await, named(&[(5, "never"), (30, "late"), (40, "soon")]));
     let before = due(99, 9).await;
-    let ports = factory.reopen(ports.clone()).await;
+    let ports = factory.reopen(ports).await;
     let after = ports.journal.due(Timestamp(99), 9).await.unwrap();
     assert_eq!(after.into_iter().map(|(at, key)| (at.0, key.id.to_string())).collect::<Vec<_>>(), before);
 }

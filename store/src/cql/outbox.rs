@@ -1,7 +1,8 @@
 //! What entities owe each other and is not delivered: by slice and bucket, so that what is over is dropped whole.
 //!
 //! An effect stands in the bucket of the row that owes it, or in those of the empty rows above that: whoever delivers it
-//! finds the buckets by the rows. A bucket is listed before its first row, and dropped when nothing is left in it and no shard of the slice writes there any more.
+//! finds the buckets by the rows. A bucket is listed before its first row, and dropped when nothing is left in it and no
+//! shard of the slice writes there any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -85,7 +85,6 @@ impl Factory for Real {
 }
 
 /// All that needs the keyspace is one test: a store owns it whole, and making another takes seconds.
-#[ignore = "an owner that is alive is not replaced any more (decision 123): it waits for one of this process that was let go of"]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_keeps_the_contract_of_the_ports_and_what_it_acknowledged() {
     {
