@@ -37,14 +37,10 @@ model: ## The whole searches: a hold over several promos, owners of an entity (m
 	@cargo test --locked --release -p adal-domain --test model -- --include-ignored
 	@cargo test --locked --release -p adal-store --test model -- --include-ignored
 
-<<<<<<< HEAD
 cases: ## The properties of offers on 100,000 made-up carts each, against a second engine (minutes; PROPTEST_CASES=n for others)
 	@PROPTEST_CASES=$${PROPTEST_CASES:-100000} cargo test --locked --release -p adal-domain --test offers
 
-torture: ## kill -9, full disks, damaged files, clocks that leap: counts what is lost (ARGS="--count 20 --only kill")
-=======
 torture: ## kill -9, full disks, databases that die: counts what is lost (STORE=cql; ARGS="--count 20 --only kill")
->>>>>>> e84249c (The fault harness on the CQL store)
 	@scripts/torture.sh $(ARGS)
 
 openapi: ## Write docs/reference/openapi.json and the other golden files anew
