@@ -5,9 +5,11 @@
 - Every test that docs/architecture.md names under "Invariants" exists.
 - docs/reference/metrics.md lists the metrics that the code records, and no others.
 - docs/reference/events.md lists the customer's events, and no others.
+- No file of any kind has the marks of a merge that was not finished.
 """
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,15 @@ def customer_events() -> set[str]:
     return {re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in names}
 
 
+def merge_marks() -> Iterator[str]:
+    """Files in which both sides of a merge stand."""
+    grep = ["git", "grep", "-nIE", "^(<{7}|>{7}) "]
+    found = subprocess.run(grep, cwd=ROOT, capture_output=True, text=True, check=False)
+    if found.returncode > 1:
+        yield f"git grep: {found.stderr.strip()}"
+    yield from found.stdout.splitlines()
+
+
 def main() -> int:
     """All checks."""
     code = "\n".join(text for _, text in sources())
@@ -90,6 +101,7 @@ def main() -> int:
     listed = {name for name in table_names(metrics, "# Metrics") if name.startswith("adal_")}
     events = table_names(ROOT / "docs/reference/events.md", "## Customer, guest")
     faults = [
+        *merge_marks(),
         *broken_links(),
         *missing_tests(code),
         *differing("docs/reference/metrics.md", "metric", listed, recorded),

@@ -318,6 +318,7 @@ impl App {
                 tokio::time::sleep(SECRETS_EVERY).await;
                 let Some(app) = weak.upgrade() else { return };
                 if let Err(error) = app.addresses.forget(&*app.store, app.now()).await {
+                    metrics::counter!("adal_address_secrets_kept_total").increment(1);
                     tracing::warn!(%error, "secrets of periods that are over are not forgotten yet");
                 }
             }

@@ -21,6 +21,7 @@ pub fn describe() {
     describe_counter!("adal_codes_wrong_total", "Promo codes typed that nobody knows");
     describe_counter!("adal_codes_locked_total", "Locked out for typing too many of them, by kind");
     describe_counter!("adal_address_limits_skipped_total", "Offers limited per address, given where none was known");
+    describe_counter!("adal_address_secrets_kept_total", "Times that secrets of periods that are over stayed");
     describe_counter!("adal_let_go_failed_total", "Prepared holds that could not be let go of at once");
 }
 

@@ -273,8 +273,19 @@ pub(super) fn quote_id<'a>(
 
 /// All that a line says, without the names: a cart's lines are most of what is hashed.
 fn fields(line: &Line) -> impl serde::Serialize {
-    let Line { line_id, sku, category, brand, tags, quantity, unit, .. } = line;
-    let Line { unit_price_minor, line_total_minor, min_price_minor, .. } = line;
+    // Each field by its name: one that is added and not hashed would make two carts one quote.
+    let Line {
+        line_id,
+        sku,
+        category,
+        brand,
+        tags,
+        quantity,
+        unit,
+        unit_price_minor,
+        line_total_minor,
+        min_price_minor,
+    } = line;
     let prices = (unit_price_minor, line_total_minor, min_price_minor);
     (line_id, sku, category, brand, sorted(tags), quantity, unit, prices)
 }
@@ -290,4 +301,74 @@ fn hash(value: &impl serde::Serialize) -> String {
     // What cannot be encoded is none of ours: all of it is plain.
     let _ = rmp_serde::encode::write_named(&mut bytes, value);
     hex::encode(&sha2::Sha256::digest(bytes)[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn id_of(cart: &Value) -> String {
+        let standing = Standing {
+            customer_id: None,
+            rate_permyriad: 0,
+            available: 0,
+            burn_share_permyriad: 0,
+            no_burn: None,
+            burn_left_today: 0,
+        };
+        let facts = Facts { standing, shopper: Shopper::guest() };
+        let cart = serde_json::from_value(cart.clone()).unwrap();
+        quote_id(&cart, &facts, std::iter::empty(), 1, Timestamp(0))
+    }
+
+    #[test]
+    fn every_field_of_a_cart_makes_another_quote_and_no_order_does() {
+        let line = json!({"line_id": "1", "sku": "a", "category": "c", "brand": "b", "tags": ["t", "u"], "quantity": 1,
+                          "unit": "piece", "unit_price_minor": 5, "line_total_minor": 6, "min_price_minor": 7});
+        let other = json!({"line_id": "2", "sku": "a", "quantity": 1, "unit": "piece", "unit_price_minor": 5});
+        let cart = json!({"shop_id": "s", "channel": "app", "codes": ["X", "Y"], "points_to_burn": 1, "payment_method": "p",
+                          "delivery_method": "d", "delivery_minor": 2, "lines": [line, other]});
+        let with = |path: &str, value: Value| {
+            let mut cart = cart.clone();
+            *cart.pointer_mut(path).unwrap() = value;
+            id_of(&cart)
+        };
+        let mut ids = vec![id_of(&cart)];
+        for (path, value) in [
+            ("/shop_id", json!("z")),
+            ("/channel", json!("web")),
+            ("/codes", json!(["X"])),
+            ("/points_to_burn", json!(9)),
+            ("/payment_method", Value::Null),
+            ("/delivery_method", Value::Null),
+            ("/delivery_minor", json!(9)),
+            ("/lines/0/line_id", json!("9")),
+            ("/lines/0/sku", json!("z")),
+            ("/lines/0/category", Value::Null),
+            ("/lines/0/brand", Value::Null),
+            // What one field has the other has not.
+            ("/lines/0/brand", json!("c")),
+            ("/lines/0/tags", json!(["t"])),
+            ("/lines/0/quantity", json!(9)),
+            ("/lines/0/unit", json!("gram")),
+            ("/lines/0/unit_price_minor", Value::Null),
+            ("/lines/0/line_total_minor", Value::Null),
+            ("/lines/0/min_price_minor", Value::Null),
+        ] {
+            ids.push(with(path, value));
+        }
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+        for (path, value) in [
+            ("/codes", json!(["Y", "X"])),
+            ("/lines/0/tags", json!(["u", "t"])),
+            ("/lines", json!([cart["lines"][1], cart["lines"][0]])),
+        ] {
+            assert_eq!(with(path, value), id_of(&cart), "{path}");
+        }
+    }
 }
