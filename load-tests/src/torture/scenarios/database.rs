@@ -1,7 +1,7 @@
 //! What is done to the database under a server that goes on: it is killed and started again, stands still, is behind a bad
 //! network, or loses one of its three nodes.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use adal_store::testing::cassandra::Cassandra;
 
@@ -60,24 +60,7 @@ pub fn cut(plan: &Plan<'_>) -> Done<Outcome> {
     // A driver stays with the address under which it reached a node that is alone: nothing goes round the proxy.
     deployment.set(CONTACT_POINTS, &place::list(&[proxy.address.to_string()]));
     deployment.start()?;
-    let mut spells = 0;
-    let mut outcome = plan.under_load("db-cut", &mut deployment, "bad weather", |_, load, random| {
-        proxy.set_rough(true);
-        moment(load, random)?;
-        spells += 1;
-        // What is looked at when all is settled is looked at in peace.
-        proxy.set_rough(spells < plan.count);
-        Ok(())
-    })?;
-    let counts = proxy.counts();
-    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-    outcome.faults = format!(
-        "answers of the database: {} cut, {} swallowed, {} delayed",
-        of(&counts.cut),
-        of(&counts.swallowed),
-        of(&counts.delayed)
-    );
-    Ok(outcome)
+    plan.in_bad_weather("db-cut", &mut deployment, &proxy, "answers of the database")
 }
 
 /// Each node in turn is killed and brought back; the other two are a quorum.

@@ -10,7 +10,7 @@ mod owners;
 mod pause;
 mod race;
 
-use std::path::Path;
+use std::{path::Path, sync::atomic::Ordering};
 
 use adal_store::testing::cassandra::{Cassandra, Options};
 
@@ -18,6 +18,7 @@ use super::{
     checker::Offer,
     deployment::Deployment,
     place::{Place, Store},
+    proxy::Proxy,
     recorder::{self, Load},
     report::Outcome,
     seen, shopper,
@@ -198,6 +199,30 @@ impl Plan<'_> {
         let findings = seen::finish(deployment, &offers, &history)?;
         let faults = format!("{} x {faults}", self.count);
         Ok(Outcome::new(scenario, self, faults, &history, findings))
+    }
+
+    /// The same with a proxy that is rough now and then; `whose` answers it cuts, swallows and delays.
+    fn in_bad_weather(
+        &self,
+        scenario: &'static str,
+        deployment: &mut Deployment,
+        proxy: &Proxy,
+        whose: &str,
+    ) -> Done<Outcome> {
+        let mut spells = 0;
+        let mut outcome = self.under_load(scenario, deployment, "bad weather", |_, load, random| {
+            proxy.set_rough(true);
+            moment(load, random)?;
+            spells += 1;
+            // What is looked at when all is settled is looked at in peace.
+            proxy.set_rough(spells < self.count);
+            Ok(())
+        })?;
+        let counts = proxy.counts();
+        let [cut, swallowed, delayed] =
+            [&counts.cut, &counts.swallowed, &counts.delayed].map(|count| count.load(Ordering::Relaxed));
+        outcome.faults = format!("{whose}: {cut} cut, {swallowed} swallowed, {delayed} delayed");
+        Ok(outcome)
     }
 }
 
