@@ -238,23 +238,31 @@ fn entry(key: &str, filter: &str, seq: u64) -> ViewEntry {
 
 async fn the_greater_stamp_counts_for_views(db: &dyn Database) {
     let view = View::CardByBarcode;
-    db.put_view(view, &entry("k1", "f", 2), 2).await.unwrap();
-    db.put_view(view, &entry("k1", "", 1), 1).await.unwrap();
+    db.put_views(&[(view, entry("k1", "f", 2))], 2).await.unwrap();
+    db.put_views(&[(view, entry("k1", "", 1))], 1).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), Some(entry("k1", "f", 2)));
     db.delete_view(view, "k1", 1).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), Some(entry("k1", "f", 2)), "deleted before it was written");
     db.delete_view(view, "k1", 3).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), None);
-    db.put_view(view, &entry("k1", "f", 2), 2).await.unwrap();
+    db.put_views(&[(view, entry("k1", "f", 2))], 2).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), None, "a late repeat brings nothing back");
-    db.put_view(view, &entry("k1", "f", 4), 4).await.unwrap();
+    db.put_views(&[(view, entry("k1", "f", 4))], 4).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), Some(entry("k1", "f", 4)));
     assert_eq!(db.view(View::HoldById, "k1").await.unwrap(), None);
+    // More than go into one statement, and one that alone is larger than all that are put together.
+    let mut many: Vec<_> =
+        (1..=300).map(|number| (View::HoldById, entry(&format!("h{number:03}"), "f", number))).collect();
+    many[7].1.value = vec![7; 40_000];
+    db.put_views(&many, 9).await.unwrap();
+    for (of, entry) in &many {
+        assert_eq!(db.view(*of, &entry.key).await.unwrap().as_ref(), Some(entry));
+    }
 
     let mut expected = vec![entry("k1", "f", 4)];
     for number in 0..25 {
         let one = entry(&format!("scan{number:02}"), "", number + 1);
-        db.put_view(view, &one, 1).await.unwrap();
+        db.put_views(&[(view, one.clone())], 1).await.unwrap();
         expected.push(one);
     }
     let (mut found, mut cursor) = (Vec::new(), None::<Cursor>);

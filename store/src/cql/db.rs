@@ -390,8 +390,8 @@ pub trait Database: Send + Sync + 'static {
 
     // --- views --------------------------------------------------------------------------------------------------
 
-    /// Upsert into `view_row`.
-    async fn put_view(&self, view: View, entry: &ViewEntry, stamp: i64) -> Done;
+    /// Upserts into `view_row`, in few statements: some may be seen before others.
+    async fn put_views(&self, rows: &[(View, ViewEntry)], stamp: i64) -> Done;
     /// Deletes from `view_row`.
     async fn delete_view(&self, view: View, key: &str, stamp: i64) -> Done;
     /// One row.

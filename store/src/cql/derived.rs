@@ -90,8 +90,18 @@ impl Follower {
         if derived.is_empty() {
             return Ok(());
         }
-        let views = futures_util::future::try_join_all(last_words(&derived.views).map(|write| self.view(of, write)));
-        futures_util::future::try_join(views, self.owe(of, &derived.effects)).await?;
+        // What only has to be written is written together: a row of many commands would take a statement for each.
+        let (plain, others): (Vec<_>, Vec<_>) =
+            last_words(&derived.views).partition(|write| write.value.is_some() && !write.view.is_listed());
+        let rows: Vec<_> = plain.into_iter().filter_map(|write| Some((write.view, entry(of, write)?))).collect();
+        let together = async {
+            match rows.is_empty() {
+                true => Ok(()),
+                false => self.db.put_views(&rows, stamp(of.epoch, of.seq)).await,
+            }
+        };
+        let others = futures_util::future::try_join_all(others.into_iter().map(|write| self.view(of, write)));
+        futures_util::future::try_join3(together, others, self.owe(of, &derived.effects)).await?;
         Ok(())
     }
 
@@ -112,18 +122,12 @@ impl Follower {
         // Of our epoch, whoever wrote the row: what an earlier owner writes late, of any row, is covered by what we write.
         let stamp = stamp(of.epoch, of.seq);
         let (view, key) = (write.view, write.key.as_str());
-        let entry = write.value.as_ref().map(|value| ViewEntry {
-            key: key.to_owned(),
-            filter: write.filter.clone(),
-            entity: of.entity.clone(),
-            seq: of.seq,
-            value: value.clone(),
-        });
+        let entry = entry(of, write);
         if view.is_listed() {
             self.lists(of, view, key, entry.as_ref(), stamp).await?;
         }
-        match &entry {
-            Some(entry) => self.db.put_view(view, entry, stamp).await,
+        match entry {
+            Some(entry) => self.db.put_views(&[(view, entry)], stamp).await,
             None => self.db.delete_view(view, key, stamp).await,
         }
     }
@@ -157,6 +161,17 @@ impl Follower {
             None => self.db.delete_view_list(part(None), key, stamp).await,
         }
     }
+}
+
+/// What stands in a view after a change; `None`: nothing.
+fn entry(of: Of<'_>, write: &ViewWrite) -> Option<ViewEntry> {
+    write.value.as_ref().map(|value| ViewEntry {
+        key: write.key.clone(),
+        filter: write.filter.clone(),
+        entity: of.entity.clone(),
+        seq: of.seq,
+        value: value.clone(),
+    })
 }
 
 /// Of several changes of one row to one key the last counts, and only that may be written: they have the same stamp.

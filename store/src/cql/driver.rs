@@ -32,8 +32,11 @@ use super::{
 
 /// Statements of one call that are under way at once.
 const AT_ONCE: usize = 64;
-/// Rows of one batch: one partition's, so this is about the size of a message alone.
+/// Rows of one batch. Of one partition, but for views: this is about the size of a message alone.
 const BATCH: usize = 200;
+/// Bytes of one batch of views, and what a row takes beside its own texts: Cassandra refuses 50 KiB as it comes.
+const VIEWS_BYTES: usize = 20 * 1024;
+const VIEW_BYTES: usize = 150;
 
 type Done = Result<(), Failed>;
 
@@ -191,6 +194,26 @@ fn code_job_row(row: StoredJob) -> Result<CodeJobRow, Failed> {
         id,
     };
     Ok(CodeJobRow { job, pending })
+}
+
+type ViewValues<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, i64, &'a [u8], i64);
+
+fn view_values((view, entry): &(View, ViewEntry), stamp: i64) -> ViewValues<'_> {
+    let (of, seq) = (&entry.entity, big(entry.seq));
+    (view.as_str(), &entry.key, &entry.filter, of.kind.as_str(), &*of.id, seq, &entry.value, stamp)
+}
+
+/// How many of `rows`, which are not empty, go into one batch.
+fn views_at_once(rows: &[(View, ViewEntry)]) -> usize {
+    let size = |entry: &ViewEntry| {
+        VIEW_BYTES + entry.key.len() + entry.filter.len() + entry.entity.id.len() + entry.value.len()
+    };
+    let mut bytes = 0;
+    let fits = rows.iter().take(BATCH).take_while(|(_, entry)| {
+        bytes += size(entry);
+        bytes <= VIEWS_BYTES
+    });
+    fits.count().max(1)
 }
 
 #[async_trait]
@@ -485,10 +508,18 @@ impl Database for Driver {
         self.session.write(&self.on.delete_outbox_bucket, (stamp, slice, bucket)).await
     }
 
-    async fn put_view(&self, view: View, entry: &ViewEntry, stamp: i64) -> Done {
-        let (of, seq) = (&entry.entity, big(entry.seq));
-        let values = (view.as_str(), &entry.key, &entry.filter, of.kind.as_str(), &*of.id, seq, &entry.value, stamp);
-        self.session.write(&self.on.put_view, values).await
+    async fn put_views(&self, rows: &[(View, ViewEntry)], stamp: i64) -> Done {
+        if let [row] = rows {
+            return self.session.write(&self.on.put_view, view_values(row, stamp)).await;
+        }
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (rows, after) = rest.split_at(views_at_once(rest));
+            let values = rows.iter().map(|row| view_values(row, stamp)).collect();
+            self.session.batch(&self.on.put_view, values).await?;
+            rest = after;
+        }
+        Ok(())
     }
 
     async fn delete_view(&self, view: View, key: &str, stamp: i64) -> Done {

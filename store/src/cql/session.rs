@@ -252,7 +252,8 @@ impl Session {
         })
     }
 
-    /// Does a statement for each of `rows` in one batch: of one partition, so that all of it is seen or none.
+    /// Does a statement for each of `rows` in one batch. Of one partition all of it is seen or none; of several some may be
+    /// seen before others, and all were done once this succeeds.
     pub(super) async fn batch<V: SerializeRow>(&self, statement: &Statement, rows: Vec<V>) -> Result<(), Failed> {
         let mut batch = Batch::new(BatchType::Unlogged);
         batch.set_is_idempotent(true);

@@ -331,9 +331,15 @@ impl Database for SimDb {
         self.write("drop_outbox_bucket", changes).await
     }
 
-    async fn put_view(&self, view: View, entry: &ViewEntry, stamp: i64) -> Done {
-        let key = key("view_row", vec![text(view.as_str()), text(&entry.key)], vec![]);
-        self.write("put_view", vec![put(key, stamp, (view, entry.clone()))]).await
+    async fn put_views(&self, rows: &[(View, ViewEntry)], stamp: i64) -> Done {
+        // Each with its own fate, for they are of several partitions: any may be done where another is not.
+        let mut failed = None;
+        for (view, entry) in rows {
+            let key = key("view_row", vec![text(view.as_str()), text(&entry.key)], vec![]);
+            let done = self.write("put_views", vec![put(key, stamp, (*view, entry.clone()))]).await;
+            failed = failed.or(done.err());
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn delete_view(&self, view: View, of: &str, stamp: i64) -> Done {
