@@ -103,6 +103,7 @@ impl Basis<'_> {
                 kind: held.kind,
                 offer: Arc::new((*held.offer).clone()),
                 code: held.code.clone(),
+                most_minor: held.budget().map_or(i64::MAX, |_| held.discount_minor),
             })
             .collect();
         let offered = offers::reprice(&Repriced {

@@ -79,6 +79,12 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
             state.ledger.burns.retain(|burn| burn.at >= *before);
             let facts = &state.facts;
             state.ledger.voided.retain(|(key, _)| facts.find(*key).is_some());
+            if state.marketing().is_some() {
+                let marketing = &mut state.rare_mut().marketing;
+                marketing.sales.retain(|sale| sale.at >= *before);
+                marketing.captured.retain(|(_, at)| at >= before);
+                state.tidy();
+            }
         }
     }
 }
@@ -246,6 +252,10 @@ fn hold(state: &mut State, event: &Event) {
                     state.holds[i].parts.clear();
                 } else {
                     let hold = state.holds.remove(i);
+                    if let (HoldEnd::Captured { order_id, .. }, None) = (end, &hold.offers) {
+                        let order = OrderKey { shop_id: hold.cart.shop_id.clone(), order_id: order_id.clone() };
+                        note_captured(state, &order, *at);
+                    }
                     if let (HoldEnd::Captured { .. }, Some(step)) = (end, hold.step) {
                         // A pay scan lives ten minutes; an hour outlasts every clock that we accept. A hold that can
                         // still be captured late keeps its step known.
@@ -261,6 +271,30 @@ fn hold(state: &mut State, event: &Event) {
             }
         }
         _ => {}
+    }
+}
+
+/// With offers it is a sale, which is kept anyway.
+fn note_captured(state: &mut State, order: &OrderKey, at: Timestamp) {
+    let key = order.fingerprint();
+    if state.customer_id().is_some()
+        && state.fact(key).is_none()
+        && state.open_orders.iter().all(|open| open.order != *order)
+    {
+        state.rare_mut().marketing.note_captured(key, at);
+    }
+}
+
+/// The order of a captured hold has come: it is counted as an order.
+fn forget_captured(state: &mut State, order: &OrderKey) {
+    if state.marketing().is_some_and(|marketing| !marketing.captured.is_empty()) {
+        let key = order.fingerprint();
+        let captured = &mut state.rare_mut().marketing.captured;
+        captured.retain(|(known, _)| *known != key);
+        if captured.is_empty() {
+            *captured = Vec::new();
+        }
+        state.tidy();
     }
 }
 
@@ -287,6 +321,7 @@ fn entry_of<'a>(state: &'a mut State, order: &OrderKey) -> &'a mut OpenOrder {
     let i = match state.open_orders.iter().position(|open| open.order == *order) {
         Some(i) => i,
         None => {
+            forget_captured(state, order);
             state.open_orders.push(OpenOrder::new(order.clone()));
             state.open_orders.len() - 1
         }
@@ -302,6 +337,7 @@ fn completed(state: &mut State, decided: Timestamp, record: &Record, seq: u64) {
 
 fn end_order(state: &mut State, order: &OrderKey, fact: Fact, decided: Timestamp) {
     state.open_orders.retain(|open| open.order != *order);
+    forget_captured(state, order);
     if state.open_orders.is_empty() {
         state.open_orders.shrink_to_fit();
     }

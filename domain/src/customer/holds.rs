@@ -12,7 +12,7 @@ use super::{
     hold::{HeldOffers, Hold, HoldEnd},
     ledger::LotPart,
     read::{Cause, SignalKind},
-    sales, settle,
+    returns, sales, settle,
     tier::AsOf,
     trust::scaled,
 };
@@ -233,6 +233,7 @@ pub(super) fn capture(
     burn(draft, &order, &spent, hold.expired);
     if ended.is_some() {
         earn::late_bonuses(draft, &order);
+        returns::give_back_if_whole(draft, &order)?;
     }
     let uncovered = uncovered(draft, &order, wanted - points, gone);
     let shop_id = order.shop_id;

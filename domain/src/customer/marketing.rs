@@ -1,7 +1,7 @@
 //! What a customer keeps of offers: the segments it is in, how often it has used what is limited per customer, its
 //! exchanges with promos, and the sales that offers were part of.
 //!
-//! Absent for a customer who never met an offer. Changed by `apply` alone; what may happen is decided in `holds` and
+//! Absent for a customer who never met an offer, or of whom nothing of it is left. Changed by `apply` alone; what may happen is decided in `holds` and
 //! `sales`.
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub const MAX_SEGMENTS: usize = 200;
 
 /// The most offers, limited per customer, whose uses are remembered.
 pub const MAX_COUNTED: usize = 1000;
+
+/// The most captured holds whose orders never came that are counted: more are no customer's first.
+const MAX_CAPTURED: usize = 200;
 
 /// How long the times of uses are of interest: a month, and the days in which a late capture may still count in it.
 const PERIOD_DAYS: i64 = 36;
@@ -43,6 +46,9 @@ pub struct Marketing {
     /// When uses of an offer were given back lately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub returned: Vec<(OfferId, Timestamp)>,
+    /// Captured holds without offers whose orders have not come yet, by the order's fingerprint: an order that counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub captured: Vec<(u64, Timestamp)>,
 }
 
 /// How often a customer has used an offer.
@@ -181,6 +187,15 @@ impl Marketing {
     #[must_use]
     pub fn is_sold(&self, key: u64) -> bool {
         self.sales.iter().any(|sale| sale.key == key)
+    }
+
+    /// A hold without offers was captured, for an order that has not come yet.
+    pub(super) fn note_captured(&mut self, key: u64, at: Timestamp) {
+        self.captured.retain(|(known, _)| *known != key);
+        if self.captured.len() >= MAX_CAPTURED {
+            self.captured.remove(0);
+        }
+        self.captured.push((key, at));
     }
 
     /// How often uses of an offer were given back since `from`.

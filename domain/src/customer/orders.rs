@@ -41,13 +41,14 @@ pub(super) fn recalls(state: &State, command: &Command) -> Vec<u64> {
                 None => return Vec::new(),
             }
         }
-        // Of an order that was completed before: the capture brings it the points of its offers.
+        // Of an order that was completed before: the capture brings it the points of its offers, and if it came back whole
+        // since, what it takes goes back at once.
         Command::Capture { hold_id, order_id, .. } => {
             let Some(hold) = state.holds.iter().find(|hold| hold.hold_id == *hold_id) else { return Vec::new() };
             let key = OrderKey { shop_id: hold.cart.shop_id.clone(), order_id: order_id.clone() }.fingerprint();
             match state.fact(key) {
-                Some(_) if hold.offers.is_some() => (key, false),
-                _ => return Vec::new(),
+                Some(_) => (key, false),
+                None => return Vec::new(),
             }
         }
         _ => return Vec::new(),

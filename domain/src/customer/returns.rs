@@ -5,6 +5,7 @@ use super::{
     Event,
     draft::Draft,
     earn,
+    facts::{Fact, FactKind},
     ledger::{EarnedBy, LotPart, Pending},
     order::{KeptReturn, Record},
     read::{Cause, LineRefund, Refund},
@@ -158,6 +159,21 @@ fn default_refunds(record: &Record, lines: &[(usize, i64)], left: i64) -> Vec<i6
             refund
         })
         .collect()
+}
+
+/// A capture for an order that has come back whole: no later return gives back what it took.
+///
+/// # Errors
+/// As [`sales::give_back`].
+pub(super) fn give_back_if_whole(draft: &mut Draft<'_>, order: &OrderKey) -> Result<(), Refusal> {
+    let (key, now) = (order.fingerprint(), draft.now);
+    let completed = draft.state.fact(key).filter(|fact| fact.kind() == FactKind::Completed).map(Fact::seq);
+    let Some(record) = completed.and_then(|seq| draft.record(key, seq).ok()) else { return Ok(()) };
+    if record.is_all_returned() {
+        sales::give_back(draft, order, now)?;
+        give_all_back(draft, order, now);
+    }
+    Ok(())
 }
 
 /// Gives all captured points of a cancelled order back.

@@ -17,6 +17,7 @@ use crate::{
     checkout::{Facts, HeldOffer, LineQuantity, Quote, Uncovered, bonus, keep},
     errors::{Code, Refusal},
     ids::{Actor, ExchangeId, HoldId, LineId, OfferId, OrderKey, Word},
+    line::Unit,
     offers::{Shopper, document::FundedBy},
     promo::{
         Used,
@@ -314,7 +315,8 @@ pub(super) fn give_back(draft: &mut Draft<'_>, order: &OrderKey, at: Timestamp) 
 
 /// What a return refunds in all, minor units, where its order had a captured hold with offers: what is kept is priced
 /// with the hold's own offers, and the rest of the money paid for the lines comes back; where nothing is kept, all that is
-/// left. `None` where the lines' shares decide: not one such hold, a refund that is named, or the shop's fault.
+/// left. `None` where the lines' shares decide: not one such hold, one that is not of all that was ordered (a bag that was
+/// added, a substitute), a refund that is named, or the shop's fault.
 ///
 /// # Errors
 /// `internal` where the journal does not hold the sale.
@@ -341,8 +343,16 @@ pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) ->
     let nobody = Shopper::guest();
     let basis = sale.hold.basis(&draft.context.calendar, &nobody);
     let of = |id: &LineId| record.line(id).map(|i| &record.lines[i]);
-    let whole = keep(&basis, |id| of(id).map_or(0, RecordLine::bought))?;
-    let left = keep(&basis, |id| of(id).map_or(0, after))?;
+    if !record.lines.iter().all(|line| sale.has(line)) {
+        return Ok(None);
+    }
+    // Of a line that weighs more than was sold, what is kept is that share of what was sold.
+    let share = |line: &RecordLine, quantity: i64| {
+        let (bought, sold) = (line.bought(), sale.sold(&line.line.line_id));
+        if bought > sold { mul_div_floor(sold, quantity, bought) } else { quantity }
+    };
+    let whole = keep(&basis, |id| of(id).map_or(0, |line| share(line, line.bought())))?;
+    let left = keep(&basis, |id| of(id).map_or(0, |line| share(line, after(line))))?;
     if whole == 0 {
         return Ok(None);
     }
@@ -409,6 +419,22 @@ pub(super) struct SaleRecord {
     used: Vec<Used>,
     taken: Vec<OfferId>,
     day: Day,
+}
+
+impl SaleRecord {
+    /// How much of a line was sold; 0: it is none of the cart's.
+    fn sold(&self, id: &LineId) -> i64 {
+        match &self.lines {
+            Some(lines) => lines.iter().find(|line| line.line_id == *id).map_or(0, |line| line.quantity),
+            None => self.hold.cart.lines.iter().find(|line| line.line_id == *id).map_or(0, |line| line.quantity),
+        }
+    }
+
+    /// Whether an ordered line is one that was sold, as much of it; what is weighed may weigh more than was thought.
+    fn has(&self, line: &RecordLine) -> bool {
+        let sold = self.sold(&line.line.line_id);
+        sold > 0 && (line.line.unit == Unit::Gram || line.bought() <= sold)
+    }
 }
 
 impl Draft<'_> {

@@ -2,6 +2,7 @@
 
 use super::{
     Context, State,
+    marketing::Marketing,
     read::{Band, CardView, Expiring, ReviewView, TrustView},
     tier::AsOf,
     trust::scaled,
@@ -152,7 +153,8 @@ impl State {
         // A sale whose order has not come yet is a captured hold; one whose order has come is counted with it.
         let known =
             |key: u64| self.fact(key).is_some() || self.open_orders.iter().any(|open| open.order.fingerprint() == key);
-        let sales = self.marketing().map_or(0, |m| m.sales.iter().filter(|sale| !known(sale.key)).count());
+        let captured = |m: &Marketing| m.captured.len() + m.sales.iter().filter(|sale| !known(sale.key)).count();
+        let sales = self.marketing().map_or(0, captured);
         let of_all = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let is_customer = customer_id.is_some();
         Shopper {

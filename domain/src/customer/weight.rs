@@ -169,7 +169,7 @@ fields! {
     KeptReturn { lines }
     crate::checkout::LineQuantity { line_id }
     Hold { hold_id, cart, restricted, quote, standing, parts, offers }
-    Marketing { segments, uses, sales, returned, book }
+    Marketing { segments, uses, sales, returned, captured, book }
     super::marketing::OfferUses { offer_id, times }
     Book { holds, over, returns }
     Promised { hold, parts }

@@ -17,6 +17,8 @@ pub(super) struct Candidate<'a> {
     pub(super) compiled: &'a Compiled,
     pub(super) lines: Lines,
     pub(super) code: Option<&'a str>,
+    /// What it may take off at most, minor units.
+    pub(super) most_minor: i64,
 }
 
 /// Those who come in, in the order in which offers apply, and those who do not.
@@ -62,7 +64,7 @@ pub(super) fn gather<'a>(
         let compiled = &set.offers[number as usize];
         let code = typed.get(&number).copied();
         match admit(compiled, basket, facts, lines, code) {
-            Ok(lines) => gathered.candidates.push(Candidate { compiled, lines, code }),
+            Ok(lines) => gathered.candidates.push(Candidate { compiled, lines, code, most_minor: i64::MAX }),
             Err(reason) if explain || code.is_some() => gathered.rejected.push(rejected(compiled, code, reason)),
             Err(_) => {}
         }

@@ -65,6 +65,8 @@ pub(super) struct Giving<'a> {
     pub(super) lines: &'a Lines,
     /// The rate at which the shopper earns, permyriad; `None`: not at all.
     pub(super) rate_permyriad: Option<u32>,
+    /// What it may take off at most, whatever it would give, minor units.
+    pub(super) most_minor: i64,
 }
 
 /// Half up.
@@ -115,6 +117,11 @@ impl Giving<'_> {
         self.compiled.offer.stacking.base
     }
 
+    /// What it may take off lines.
+    fn cap(&self) -> i64 {
+        self.left.cap.min(self.most_minor)
+    }
+
     fn prices(&self) -> Prices<'_> {
         let basis = match self.base() {
             Base::Discounted => &self.left.lines,
@@ -136,7 +143,7 @@ impl Giving<'_> {
             Discount::FixedPrice { minor, .. } => basis - minor,
             _ => basis,
         };
-        Gift { delivery_minor: minor.clamp(0, self.left.delivery), ..Gift::default() }
+        Gift { delivery_minor: minor.clamp(0, self.left.delivery.min(self.most_minor)), ..Gift::default() }
     }
 
     /// Percent, amount and fixed price on lines.
@@ -185,7 +192,7 @@ impl Giving<'_> {
     /// One sum, shared out over what is chosen.
     fn shared(&self, minor: i64, chosen: &[Chosen]) -> Gift {
         let mut parts: Vec<Part> = chosen.iter().map(|chosen| self.part(chosen)).collect();
-        given(minor.min(self.left.cap), &mut parts)
+        given(minor.min(self.cap()), &mut parts)
     }
 
     /// A sum for each line; the order's cap cuts them in proportion.
@@ -198,7 +205,7 @@ impl Giving<'_> {
                 Part { weight: wanted, limit: wanted, ..part }
             })
             .collect();
-        given(self.left.cap, &mut parts)
+        given(self.cap(), &mut parts)
     }
 
     fn free_item(&self, quantity: i64) -> Gift {
@@ -212,7 +219,7 @@ impl Giving<'_> {
         }
         // What is free costs nothing, whatever it cost at first.
         let prices = Prices { basis: &self.left.lines, ..self.prices() };
-        let chosen = prices.free(&lines, quantity, self.left.cap);
+        let chosen = prices.free(&lines, quantity, self.cap());
         let shares: Vec<(usize, i64)> = chosen.iter().map(|chosen| (chosen.line, chosen.basis)).collect();
         let pieces = chosen.iter().map(|chosen| chosen.pieces).sum();
         Gift { lines_minor: basis(&chosen), shares, pieces, ..Gift::default() }

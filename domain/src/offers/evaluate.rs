@@ -79,6 +79,8 @@ pub struct Reserved {
     pub offer: Arc<Offer>,
     /// The code as typed, where one was.
     pub code: Option<String>,
+    /// What it may take off at most, minor units: what its budget keeps for it.
+    pub most_minor: i64,
 }
 
 /// What a repricing is of.
@@ -104,7 +106,8 @@ pub struct Repriced<'a> {
 
 /// What reserved offers, and no others, do to a smaller cart. They apply in the order in which they did (groups and
 /// exclusive offers were settled then) as far as their conditions hold for it; no limit is asked, since the uses are
-/// reserved. Of the whole cart this is the quote.
+/// reserved, and so is the money: where an offer before it falls away, one could give more on less, but no budget pays
+/// more than it has kept. Of the whole cart this is the quote.
 #[must_use]
 pub fn reprice(asked: &Repriced<'_>) -> Offered {
     let offers = asked.reserved.iter().map(|r| (r.id.clone(), r.kind, Arc::clone(&r.offer)));
@@ -119,7 +122,7 @@ pub fn reprice(asked: &Repriced<'_>) -> Offered {
         let (compiled, code) = (&set.offers[number as usize], reserved.code.as_deref());
         let lines = basket.select(&compiled.selector);
         match check_circumstances(compiled, &facts).and_then(|()| check_lines(compiled, &basket, &lines)) {
-            Ok(()) => candidates.push(Candidate { compiled, lines, code }),
+            Ok(()) => candidates.push(Candidate { compiled, lines, code, most_minor: reserved.most_minor }),
             Err(reason) => rejections.push(rejected(compiled, code, reason)),
         }
     }

@@ -58,7 +58,7 @@ impl<'a> Table<'a> {
     }
 
     fn gift(&self, candidate: usize, left: &Left) -> Gift {
-        let Candidate { compiled, lines, .. } = &self.candidates[candidate];
+        let Candidate { compiled, lines, most_minor, .. } = &self.candidates[candidate];
         Giving {
             compiled,
             basket: self.basket,
@@ -66,6 +66,7 @@ impl<'a> Table<'a> {
             left,
             lines,
             rate_permyriad: self.rate_permyriad,
+            most_minor: *most_minor,
         }
         .gift()
     }

@@ -84,7 +84,7 @@ pub(super) fn grant(
     if request.expires_at <= now || counted.iter().any(|(counter, _)| over(counter)) {
         return Err(Refusal::TooLate);
     }
-    if state.open.size() - state.returns >= MAX_OPEN || state.counters.size() + counted.len() > MAX_COUNTERS {
+    if state.open.size() - state.returns >= MAX_OPEN {
         return Err(Refusal::Busy);
     }
     let limits = &request.limits;
@@ -92,12 +92,21 @@ pub(super) fn grant(
     if limits.total.is_some_and(|total| uses >= total) {
         return Err(Refusal::Exhausted);
     }
+    let reached = |counter: &Counter| match counter.scope {
+        Scope::LinkKey => Refusal::LinkKey,
+        Scope::Ip => Refusal::Ip,
+    };
+    let mut new = 0;
     for (counter, limit) in counted {
-        if state.counters.get(counter).map_or(0, Counted::uses) >= *limit {
-            return Err(match counter.scope {
-                Scope::LinkKey => Refusal::LinkKey,
-                Scope::Ip => Refusal::Ip,
-            });
+        let known = state.counters.get(counter);
+        if known.map_or(0, Counted::uses) >= *limit {
+            return Err(reached(counter));
+        }
+        new += usize::from(known.is_none());
+        // What cannot be counted cannot be limited. Not `busy`: those that count for ever do not go away, and a campaign
+        // would take every checkout with it that it applies to.
+        if new > 0 && state.counters.size() + new > MAX_COUNTERS {
+            return Err(reached(counter));
         }
     }
     let Some(budget_minor) = limits.budget_minor else { return Ok(request.minor) };

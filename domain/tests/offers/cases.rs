@@ -186,7 +186,13 @@ fn a_part_of_a_hold_is_priced_with_its_own_offers() {
     let reserved: Vec<Reserved> = held
         .applied
         .iter()
-        .map(|a| Reserved { id: a.offer_id.clone(), kind: a.kind, offer: a.offer.clone(), code: a.code.clone() })
+        .map(|a| Reserved {
+            id: a.offer_id.clone(),
+            kind: a.kind,
+            offer: a.offer.clone(),
+            code: a.code.clone(),
+            most_minor: i64::MAX,
+        })
         .collect();
     let mut captured = |lines: Value, restricted: &[LineId]| -> Offered {
         case.cart = cart(lines);

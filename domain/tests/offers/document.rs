@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use adal_domain::{
+    checkout::reserve::{Marks, PeriodAddress, period_ends},
+    customer::marketing::{Marketing, OfferUses, is_counted},
+    entity::{EntityKey, EntityKind},
+    ids::ExchangeId,
     offers::{Condition, Limit, Offered, Reason, Use, document::Discount},
     policy::Policy,
+    promo::{self, KeyHash, Refusal, Reserve, Scope, is_budget},
     time::Timestamp,
 };
 use serde_json::{Value, json};
 
 use crate::{
     page::{Table, tables, tenge, whole},
-    say::{Case, cart, monday, offer, typed},
+    say::{Case, almaty, cart, monday, offer, typed},
 };
 
 const PAGE: &str = include_str!("../../../docs/reference/offers.md");
@@ -93,6 +98,7 @@ fn case(offers: &str, cart_and_more: &str) -> (Case, UsedBefore) {
                     "used by the customer" => ("customer", whole(number)),
                     "used in the period" => ("period", whole(number)),
                     "used from the address" => ("address", whole(number)),
+                    "used by the phone" => ("phone", whole(number)),
                     "spent" => ("spent", tenge(number)),
                     _ => panic!("not known: {part:?}"),
                 };
@@ -104,25 +110,66 @@ fn case(offers: &str, cart_and_more: &str) -> (Case, UsedBefore) {
     (case, used)
 }
 
-/// The limits of an offer, where this much was used before.
-fn allowed(used: &UsedBefore, is_guest: bool, asked: &Use<'_>) -> Result<(), Reason> {
-    let before = |what| used.get(&(asked.offer_id.to_string(), what)).copied().unwrap_or(0);
-    let l = &asked.offer.limits;
-    if is_guest && (l.per_customer.is_some() || l.per_customer_in.is_some()) {
-        return Err(Reason::CustomerRequired);
+/// Whom the page's uses "by the phone" and "from the address" are of.
+const PHONE: KeyHash = KeyHash([1; 16]);
+const ADDRESS: KeyHash = KeyHash([2; 16]);
+
+/// What the customer and the promos say of an offer, where this much was used before.
+fn allowed(used: &UsedBefore, case: &Case, asked: &Use<'_>) -> Result<(), Reason> {
+    let before = |what| used.get(&(asked.offer_id.to_string(), what)).copied();
+    let (limits, now, calendar) = (&asked.offer.limits, case.now, almaty());
+    if is_counted(limits) {
+        if case.shopper.customer_id.is_none() {
+            return Err(Reason::CustomerRequired);
+        }
+        let (ever, lately) = (before("customer").unwrap_or(0), before("period").unwrap_or(0));
+        let uses = OfferUses {
+            offer_id: asked.offer_id.clone(),
+            uses: u32::try_from(ever.max(lately)).unwrap(),
+            times: vec![now; usize::try_from(lately).unwrap()],
+            ever: true,
+        };
+        let marketing = Marketing { uses: vec![uses], ..Marketing::default() };
+        marketing.allows(asked.offer_id, limits, now, &calendar).map_err(Reason::LimitReached)?;
     }
-    let spent = before("spent") + asked.group_minor + asked.discount_minor;
-    let reached = [
-        (l.total.is_some_and(|most| before("total") >= most), Limit::Total),
-        (l.per_customer.is_some_and(|most| before("customer") >= most), Limit::PerCustomer),
-        (l.per_customer_in.is_some_and(|most| before("period") >= most.uses), Limit::PerCustomerIn),
-        (l.per_ip_in.is_some_and(|most| before("address") >= most.uses), Limit::PerIpIn),
-        (l.budget_minor.is_some_and(|most| spent > most), Limit::Budget),
-    ];
-    reached
+    let marks = Marks {
+        addresses: period_ends(&calendar, now).map(|until| PeriodAddress { until, hash: ADDRESS }).to_vec(),
+        link_keys: before("phone").map(|_| PHONE).into_iter().collect(),
+    };
+    let (hold, owner) = (ExchangeId::new("hold").unwrap(), EntityKey::new(EntityKind::Customer, "c1"));
+    for mut need in marks.needs(asked.offer_id, asked.offer, None, asked.discount_minor, (&calendar, now)) {
+        if is_budget(&need.promo) {
+            need.minor += asked.group_minor;
+        }
+        let request = marks.request(&need, &hold, &owner, now.plus_seconds(900), false);
+        let kept = promo(&request, &before).would_reserve(&request, now);
+        kept.map_err(|refusal| match refusal {
+            Refusal::Exhausted => Reason::LimitReached(Limit::Total),
+            Refusal::LinkKey => Reason::LimitReached(Limit::PerLinkKey),
+            Refusal::Ip => Reason::LimitReached(Limit::PerIpIn),
+            Refusal::Budget { .. } => Reason::LimitReached(Limit::Budget),
+            other => panic!("{other:?}"),
+        })?;
+    }
+    Ok(())
+}
+
+/// A promo of which so much was taken before.
+fn promo(request: &Reserve, before: &impl Fn(&'static str) -> Option<i64>) -> promo::State {
+    let count = |what| before(what).unwrap_or(0);
+    let mut state = promo::State::new("p");
+    state.taken = promo::Uses { uses: count("total").unsigned_abs(), minor: count("spent") };
+    let counters: Vec<Value> = request
+        .counted()
         .into_iter()
-        .find(|(is_reached, _)| *is_reached)
-        .map_or(Ok(()), |(_, limit)| Err(Reason::LimitReached(limit)))
+        .map(|(counter, _)| {
+            let taken = count(if counter.scope == Scope::Ip { "address" } else { "phone" });
+            json!([counter, {"held": 0, "taken": taken, "most": taken}])
+        })
+        .collect();
+    let mut stored = serde_json::to_value(&state).unwrap();
+    stored["counters"] = json!(counters);
+    serde_json::from_value(stored).unwrap()
 }
 
 /// What came out, in the page's words, sorted.
@@ -181,8 +228,7 @@ fn every_example_of_the_page_is_what_the_engine_gives() {
     for table in examples() {
         for (at, cells) in &table.rows {
             let (case, used) = case(&cells[0], &cells[1]);
-            let is_guest = case.shopper.customer_id.is_none();
-            let offered = case.run_with(&|asked| allowed(&used, is_guest, asked));
+            let offered = case.run_with(&|asked| allowed(&used, &case, asked));
             let (found, expected) = (given(&case, &offered), expected(&cells[2]));
             if found != expected {
                 wrong.push(format!("offers.md:{at} ({}): {}", table.heading, found.join("; ")));
@@ -236,7 +282,8 @@ fn every_discount_condition_limit_and_reason_has_its_place_on_the_page() {
         Condition::MinQuantity,
         Condition::MinDistinct,
     ];
-    let limits = [Limit::Total, Limit::PerCustomer, Limit::PerCustomerIn, Limit::PerIpIn, Limit::Budget];
+    let limits =
+        [Limit::Total, Limit::PerCustomer, Limit::PerCustomerIn, Limit::PerLinkKey, Limit::PerIpIn, Limit::Budget];
     let reasons = conditions.map(Reason::ConditionNotMet).into_iter().chain(limits.map(Reason::LimitReached));
     for reason in reasons {
         let words = format!("{} {}", reason.as_str(), reason.condition().unwrap());

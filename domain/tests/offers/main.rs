@@ -2,7 +2,7 @@
 //!
 //! `shapes` holds what an offer's document may say; `document` runs the tables of `docs/reference/offers.md`; `cases` holds examples that are too fine for that page;
 //! `properties` drives what `generate` makes up, and compares with `plain`, a second engine that enumerates pieces and
-//! takes its time; `checkout` holds and captures what was quoted. How long it takes is measured in `load-tests`.
+//! takes its time; `checkout` holds and captures what was quoted, `afterwards` has examples of what comes after a hold. How long it takes is measured in `load-tests`.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
     reason = "a test ends where it finds what must not be"
 )]
 
+mod afterwards;
 mod cases;
 mod checkout;
 mod document;

@@ -7,8 +7,9 @@ use std::{
 
 use adal_domain::{
     amounts::mul_div_floor,
+    catalogue::banner::{Viewer, is_open_to},
     checkout::restricted,
-    offers::{OfferKind, Offered, Repriced, Reserved, reprice},
+    offers::{Condition, OfferKind, Offered, Reason, Repriced, Reserved, reprice},
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -208,11 +209,64 @@ proptest! {
     }
 }
 
+/// Whether the engine lets an offer come in as far as no line, code or limit is looked at; `None`: that is not told.
+fn comes_in(case: &Case, offered: &Offered, place: usize) -> Option<bool> {
+    let (id, kind, _) = &case.offers[place];
+    let is_it = |other: &Option<(_, _)>| other.as_ref() == Some(&(id.clone(), *kind));
+    if offered.applied.iter().any(|applied| applied.offer_id == *id && applied.kind == *kind) {
+        return Some(true);
+    }
+    let reason = offered.rejected.iter().find(|rejected| is_it(&rejected.offer))?.reason;
+    match reason {
+        Reason::CodeMissing | Reason::CodeDuplicate | Reason::CodeUsed | Reason::CodeUnknown => None,
+        Reason::FeatureDisabled | Reason::Draft | Reason::Ended | Reason::NotStarted => Some(false),
+        Reason::ConditionNotMet(Condition::PaymentMethods | Condition::DeliveryMethods) => None,
+        Reason::ConditionNotMet(
+            Condition::MinSubtotal | Condition::MaxSubtotal | Condition::MinQuantity | Condition::MinDistinct,
+        ) => Some(true),
+        Reason::ConditionNotMet(_) => Some(false),
+        _ => Some(true),
+    }
+}
+
+proptest! {
+    #![proptest_config(some(1000))]
+
+    /// A banner's offer is looked at without a cart: by the same rules as with one.
+    #[test]
+    fn a_banner_shows_an_offer_to_whom_the_engine_lets_it_come_in(case in cases(8, 6, 8)) {
+        let mut seen = std::collections::HashSet::new();
+        let mut case = case;
+        case.offers.retain(|(id, kind, _)| seen.insert((id.clone(), *kind)));
+        case.explain = true;
+        let offered = case.run();
+        let (day, minute) = almaty().clock(case.now);
+        let viewer = Viewer {
+            shopper: &case.shopper,
+            channel: Some(case.cart.channel),
+            shop: Some(&case.cart.shop_id),
+            category: None,
+            clock: (day.weekday(), minute),
+        };
+        for (place, (id, kind, offer)) in case.offers.iter().enumerate() {
+            if let Some(comes_in) = comes_in(&case, &offered, place) {
+                prop_assert_eq!(is_open_to(*kind, offer, &viewer, case.now), comes_in, "{}", id);
+            }
+        }
+    }
+}
+
 fn repriced(case: &Case, quote: &Offered) -> Offered {
     let reserved: Vec<Reserved> = quote
         .applied
         .iter()
-        .map(|a| Reserved { id: a.offer_id.clone(), kind: a.kind, offer: a.offer.clone(), code: a.code.clone() })
+        .map(|a| Reserved {
+            id: a.offer_id.clone(),
+            kind: a.kind,
+            offer: a.offer.clone(),
+            code: a.code.clone(),
+            most_minor: i64::MAX,
+        })
         .collect();
     reprice(&Repriced {
         cart: &case.cart,

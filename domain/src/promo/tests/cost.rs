@@ -47,8 +47,15 @@ fn beyond_its_bound_no_new_key_is_counted() {
     };
     let counted = crate::promo::counters::Counted { held: 0, taken: 1, most: 1 };
     state.counters = (0..MAX_COUNTERS).map(|number| (counter(number), counted)).collect();
-    assert_eq!(open(&mut state, MAX_COUNTERS, 1), Err(Refusal::Busy));
+    assert_eq!(
+        open(&mut state, MAX_COUNTERS, 1),
+        Err(Refusal::LinkKey),
+        "the offer is refused, and the checkout goes on"
+    );
     assert_eq!(open(&mut state, MAX_COUNTERS, 0), Ok(()));
+    // One that is counted already takes no more room.
+    state.counters.insert_mut(counter(7), crate::promo::counters::Counted { taken: 0, ..counted });
+    assert_eq!(open(&mut state, 7, 1), Ok(()));
 }
 
 /// `cargo test --release -p adal-domain promo::tests::cost -- --ignored --nocapture`
