@@ -10,7 +10,7 @@ use std::{
 };
 
 use adal_actors::ports::{CodeJob, Codes, StoreError};
-use adal_domain::{catalogue::codes, offers::NormalCode};
+use adal_domain::{catalogue::codes, ids::OfferId, offers::NormalCode};
 use tokio::sync::Notify;
 
 use crate::app::App;
@@ -66,6 +66,11 @@ async fn work(app: &App) -> Result<(), StoreError> {
         metrics::gauge!("adal_code_jobs").set(open.len() as f64);
         let Some(mut job) = open.into_iter().next() else { return Ok(()) };
         loop {
+            if app.policy.load().catalogue.offer(&job.offer).is_none() {
+                tracing::info!(job = job.id, offer = %job.offer, "the promo was deleted: no more codes are made for it");
+                app.store.cancel(&job.id).await?;
+                break;
+            }
             let taken = |code: &NormalCode| app.policy.load().catalogue.offer_of_code(code).is_some();
             let before = job.done;
             match batch(&*app.store, &job, taken).await? {
@@ -103,15 +108,20 @@ pub(crate) async fn batch(
     store.add(&job.id, batch).await
 }
 
-/// The first of an offer's shared codes that is a unique one already, as a person is told of it; `None`: none is.
+/// The first of an offer's shared codes that is a unique one of a promo which `is_there`, as a person is told of it;
+/// `None`: none is.
 ///
 /// # Errors
 /// The store's.
-pub(crate) async fn unique_among(store: &dyn Codes, shared: &[String]) -> Result<Option<String>, StoreError> {
+pub(crate) async fn unique_among(
+    store: &dyn Codes,
+    shared: &[String],
+    is_there: impl Fn(&OfferId) -> bool,
+) -> Result<Option<String>, StoreError> {
     for (i, typed) in shared.iter().enumerate() {
         // Unique codes are long: most shared ones need no question.
         let Some(code) = NormalCode::new(typed).filter(|code| code.as_str().len() >= codes::SIGNS) else { continue };
-        if let Some(owner) = store.offer_of(&code).await? {
+        if let Some(owner) = store.offer_of(&code).await?.filter(&is_there) {
             return Ok(Some(format!("codes[{i}]: {typed:?} is a unique code of promo {owner}")));
         }
     }

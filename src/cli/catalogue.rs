@@ -219,10 +219,11 @@ impl Place {
 
     /// Refuses shared codes that are unique ones already. A server looks at them itself.
     async fn check(&self, changes: &[Change]) -> Result<(), Box<dyn Error>> {
-        let Self::Store(_, store) = self else { return Ok(()) };
+        let Self::Store(registry, store) = self else { return Ok(()) };
+        let now = registry.read(MAIN).await?;
         for change in changes {
             let Change::PutOffer { id, offer, .. } = change else { continue };
-            if let Some(detail) = unique_among(store, &offer.codes).await? {
+            if let Some(detail) = unique_among(store, &offer.codes, |id| now.state.offer(id).is_some()).await? {
                 return Err(format!("{id}: {detail}").into());
             }
         }

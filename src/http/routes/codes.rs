@@ -227,12 +227,13 @@ async fn piece(app: &App, offer: &OfferId, after: Option<String>) -> Result<(Byt
     Ok((Bytes::from(text), page.next.map_or(Next::End, Next::After)))
 }
 
-/// Refuses an offer with a shared code that is a unique one already.
+/// Refuses an offer with a shared code that is a unique one already. Those of a deleted promo are free again.
 ///
 /// # Errors
 /// 422 `offer_invalid`, naming both.
 pub(super) async fn refuse_unique(app: &App, offer: &Offer) -> Result<(), Problem> {
-    match crate::codes::unique_among(&*app.store, &offer.codes).await? {
+    let is_there = |id: &OfferId| app.policy.load().catalogue.offer(id).is_some();
+    match crate::codes::unique_among(&*app.store, &offer.codes, is_there).await? {
         Some(detail) => Err(Problem::new(Code::OfferInvalid, detail)),
         None => Ok(()),
     }
