@@ -7,7 +7,7 @@ use adal_domain::{
     customer::{Command, HoldRequest, OfferedHold, check_ttl},
     entity::EntityKey,
     errors::{Code, Refusal},
-    ids::{ExchangeId, OfferId},
+    ids::{CustomerId, ExchangeId, OfferId},
     offers::{Limit, OfferKind, Reason},
     promo::is_code,
 };
@@ -61,6 +61,8 @@ pub async fn hold(
         no_burn: asked.no_burn,
         offered: None,
     };
+    // What the whole catalogue says of a cart is a quote's matter: a hold keeps its quote in the journal.
+    let asked = Asked { explain: false, ..asked };
     if app.policy.load().offers.is_empty() && asked.cart.codes.is_empty() {
         // Nothing to reserve: the owner prices it alone.
         return answered(ask(app, owner, Some(identity), Command::Hold(request)).await?);
@@ -98,6 +100,12 @@ async fn attempt(
         (Ok(ttl_s), Ok(priced)) => (ttl_s, priced),
         (Err(refusal), _) | (_, Err(refusal)) => return done(app, owner, identity, refusal).await,
     };
+    // Before a code is looked at: whether one exists is no part of it. Not recorded, as it holds until they are on again.
+    let is_off = |id: &CustomerId| !app.context(id.as_str()).promos;
+    if !asked.cart.codes.is_empty() && asked.customer.as_ref().is_some_and(is_off) {
+        let refusal = Refusal::new(Code::FeatureDisabled, "codes: promos are switched off (marketing.promos)");
+        return done(app, owner, identity, refusal).await;
+    }
     if let Some(rejected) = priced.priced.quote.rejected.iter().find(|rejected| rejected.code.is_some()) {
         return done(app, owner, identity, not_applicable(rejected)).await;
     }

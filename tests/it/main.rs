@@ -33,6 +33,7 @@ mod returns;
 mod routes;
 mod scan;
 mod signals;
+mod told;
 mod torture;
 mod transfer;
 mod trust;

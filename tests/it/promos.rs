@@ -4,37 +4,37 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Client, Server, app_cart, completed, fresh_key, piece, placed, returned};
 
-fn percent(permyriad: u32) -> Value {
+pub fn percent(permyriad: u32) -> Value {
     json!({"name": "ten off", "discount": {"type": "percent", "permyriad": permyriad}})
 }
 
-fn with(mut base: Value, extra: &Value) -> Value {
+pub fn with(mut base: Value, extra: &Value) -> Value {
     base.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     base
 }
 
-fn put(server: &Server, path: &str, offer: &Value) {
+pub fn put(server: &Server, path: &str, offer: &Value) {
     server.admin().put(path, offer).ok(200);
 }
 
 /// A promo of a tenth off with the code TEN.
-fn ten(server: &Server, limits: &Value) {
+pub fn ten(server: &Server, limits: &Value) {
     put(server, "/v1/promos/ten", &with(percent(1000), &json!({"codes": ["TEN"], "limits": limits})));
 }
 
-fn cart(customer: &str, minor: i64, codes: &[&str]) -> Value {
+pub fn cart(customer: &str, minor: i64, codes: &[&str]) -> Value {
     with(app_cart(customer, minor, 0), &json!({"codes": codes}))
 }
 
-fn hold(server: &Server, cart: &Value) -> Answer {
+pub fn hold(server: &Server, cart: &Value) -> Answer {
     server.service().post("/v1/checkout/holds", cart)
 }
 
-fn id_of(held: &Answer) -> String {
+pub fn id_of(held: &Answer) -> String {
     held.body["hold"]["hold_id"].as_str().unwrap().to_owned()
 }
 
-fn capture(server: &Server, hold: &str, order: &str) -> Answer {
+pub fn capture(server: &Server, hold: &str, order: &str) -> Answer {
     server.service().post(&format!("/v1/checkout/holds/{hold}/capture"), &json!({"order_id": order}))
 }
 
@@ -43,7 +43,7 @@ fn release(server: &Server, hold: &str) -> Answer {
 }
 
 /// Waits until what customers owe promos is there: deliveries have no answer to wait for.
-fn usage(server: &Server, path: &str, expected: (i64, i64, i64)) -> Value {
+pub fn usage(server: &Server, path: &str, expected: (i64, i64, i64)) -> Value {
     for _ in 0..600 {
         let usage = server.admin().get(&format!("{path}/usage")).ok(200).body;
         let number = |name: &str| usage[name].as_i64().unwrap();

@@ -83,7 +83,7 @@ pub struct CheckoutBody {
     pub delivery_minor: Option<i64>,
     /// 1 to 1,000.
     pub lines: Vec<Line>,
-    /// Whether `rejected` lists all offers that do not apply.
+    /// Whether `rejected` lists all offers that do not apply: quotes alone.
     #[serde(default)]
     pub explain: bool,
     /// Price as of another time, or with drafts: quotes by an admin.
