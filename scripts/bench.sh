@@ -5,7 +5,7 @@
 
 # The rows on CQL need a Cassandra; all the others nothing.
 case "$*" in
-*--only*cql*) scripts/setup.sh cql ;;
+*--only*cql* | *--only*take-over*) scripts/setup.sh cql ;;
 *--only*) ;;
 *) scripts/setup.sh cql ;;
 esac

@@ -207,7 +207,10 @@ impl Adal {
     pub fn successor(&self, binary: &Path, folder: &Path, settings: &[(&str, &str)]) -> Done<Self> {
         std::fs::create_dir_all(folder)?;
         let keys = [&self.service, &self.pos, &self.admin].map(String::clone);
-        Launch::new(binary, folder, settings)?.serve(keys)
+        let next = Launch::new(binary, folder, settings)?.serve(keys)?;
+        // The same keys on the same store: a name of a call that was used is used.
+        next.calls.set(self.calls.get());
+        Ok(next)
     }
 
     /// One request with a JSON body by itself, and its answer: for setting up.

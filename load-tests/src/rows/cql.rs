@@ -1,5 +1,5 @@
-//! Adal on Apache Cassandra, against the driver alone on the same server: durable earns over many customers and of one,
-//! waking a passivated customer, in the first epoch that sees it and within an epoch, and [`take_over`].
+//! Adal on Apache Cassandra, against the driver alone on the same server: durable earns over many customers and of one, and
+//! waking a passivated customer, in the first epoch that sees it and within an epoch.
 //!
 //! The server is a single node that the rows start and stop (`scripts/cassandra.sh`), as the tests' and the demo's are, with
 //! 512 MB of heap, Java's better compiler and `commitlog_sync: batch`. Client, Adal and database share the machine's cores.
@@ -8,7 +8,6 @@ use std::{cell::Cell, path::PathBuf, rc::Rc, time::Duration};
 
 use adal_store::testing::cassandra::{Cassandra, Options};
 
-use super::take_over;
 use crate::{
     Done,
     bench::Bench,
@@ -36,13 +35,19 @@ pub struct Database {
 }
 
 impl Database {
-    fn start(bench: &Bench) -> Done<Self> {
-        let folder = bench.folder.join("cassandra");
+    /// Starts it in a folder of this name.
+    pub fn start(bench: &Bench, name: &str) -> Done<Self> {
+        let folder = bench.folder.join(name);
         let options = Options { heap: "512m", tier: 4, ..Options::default() };
         let cassandra = Cassandra::start(&folder, &options)?;
         let points: Vec<_> = cassandra.contact_points().iter().map(|point| format!("{point:?}")).collect();
         let ring = bench.folder.join("ring").display().to_string();
         Ok(Self { points: format!("[{}]", points.join(",")), cassandra, folder, ring })
+    }
+
+    /// The driver alone, on it.
+    pub fn raw(&self) -> Done<Raw> {
+        Raw::open(&self.cassandra.contact_points())
     }
 
     /// Settings of a server, or of `adal migrate`, with its tables in `keyspace`. Customers leave memory after `idle_s`.
@@ -75,13 +80,9 @@ impl Database {
 
 /// Measures the rows.
 pub fn run(bench: &mut Bench) -> Done {
-    let mut database = Database::start(bench)?;
-    let raw = Raw::open(&database.cassandra.contact_points())?;
-    let mut found = rows(bench, &database, &raw);
-    // What one row could not do says nothing of the next.
-    if let Err(error) = take_over::run(bench, &database, &raw) {
-        found = Err(format!("take-over: {error}{}", found.err().map_or(String::new(), |e| format!("; {e}"))).into());
-    }
+    let mut database = Database::start(bench, "cassandra")?;
+    let raw = database.raw()?;
+    let found = rows(bench, &database, &raw);
     let journal = raw.sizes(&format!("SELECT body, derived FROM {KEYSPACE}.journal"));
     let snapshots = raw.sizes(&format!("SELECT body, body FROM {KEYSPACE}.snapshot"));
     drop(raw);

@@ -49,12 +49,14 @@ pub enum Name {
     Memory,
     /// That a command's cost does not grow with customers or history.
     Level,
-    /// Earns, cold customers and a take-over on Cassandra, against the driver alone.
+    /// Earns and cold customers on Cassandra, against the driver alone.
     Cql,
+    /// A server on Cassandra takes the entities of one that died, against the driver alone.
+    TakeOver,
 }
 
 /// In the order in which they run: the replay's customers are what the later ones store.
-pub const ALL: [Name; 14] = [
+pub const ALL: [Name; 15] = [
     Name::Engine,
     Name::Quote,
     Name::Hold,
@@ -69,6 +71,7 @@ pub const ALL: [Name; 14] = [
     Name::Memory,
     Name::Level,
     Name::Cql,
+    Name::TakeOver,
 ];
 
 impl Name {
@@ -92,6 +95,7 @@ impl Name {
             Self::Memory => memory::run(bench),
             Self::Level => level::run(bench),
             Self::Cql => cql::run(bench),
+            Self::TakeOver => take_over::run(bench),
         }
     }
 }

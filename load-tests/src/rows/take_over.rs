@@ -49,7 +49,10 @@ struct Seen {
 }
 
 /// Measures the row.
-pub fn run(bench: &mut Bench, database: &Database, raw: &Raw) -> Done {
+pub fn run(bench: &mut Bench) -> Done {
+    // Stops when it is dropped.
+    let database = Database::start(bench, "cassandra-taken")?;
+    let raw = &database.raw()?;
     let (customers, owing) = (bench.scale.many / 100, bench.scale.many / 1_000);
     // A promo that nobody asks leaves memory.
     let settings = database.settings(KEYSPACE, "4");
