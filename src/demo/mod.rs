@@ -156,7 +156,8 @@ fn guide(running: &Running, keys: &Keys) -> Result<String, std::fmt::Error> {
 /// What to try, in an order that works. `aigerim` is [`CUSTOMER`].
 const COMMANDS: &str = r#"
 # A card for somebody new
-curl -s -X POST $ADAL/v1/customers/you/card -H "Authorization: Bearer $SERVICE" -H "Idempotency-Key: card-$RANDOM" | jq
+YOU=you-$RANDOM
+curl -s -X POST $ADAL/v1/customers/$YOU/card -H "Authorization: Bearer $SERVICE" -H "Idempotency-Key: card-$RANDOM" | jq
 
 # Aigerim's card, and her QR code that may pay (valid for 30 seconds)
 curl -s $ADAL/v1/customers/aigerim/card -H "Authorization: Bearer $TOKEN" | jq
@@ -186,15 +187,19 @@ curl -s $ADAL/v1/promos/welcome -H "Authorization: Bearer $ADMIN" | jq
 curl -s $ADAL/v1/promos/welcome/usage -H "Authorization: Bearer $ADMIN" | jq
 curl -s "$ADAL/v1/banners?placement=home&locale=ru" -H "Authorization: Bearer $TOKEN" | jq
 
-# One use of the flash code: held, taken, and given back with the cancelled order
-USAGE() { sleep 1; curl -s $ADAL/v1/promos/flash/usage -H "Authorization: Bearer $ADMIN" | jq -c '{held, taken, discount_minor}'; }
+# A cart in the app, priced: what counts, and why each other offer does not
+CART=$(jq -n --arg you "$YOU" '{customer_id: $you, shop_id: "s1", channel: "app", codes: ["FLASH50"], lines: [{line_id: "1", sku: "bread", quantity: 20, unit: "piece", unit_price_minor: 45000}]}')
+jq -n --argjson cart "$CART" '$cart + {explain: true}' | curl -s $ADAL/v1/checkout/quotes -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -d @- | jq '{subtotal_minor, discount_minor, total_minor, applied: (.applied | map({offer_id, explanation})), rejected: (.rejected | map({offer_id, reason, condition}))}'
+
+# Its use of the flash code: held, taken, and given back with the cancelled order
+USAGE() { for _ in {1..50}; do curl -s $ADAL/v1/promos/flash/usage -H "Authorization: Bearer $ADMIN" | jq -ce --argjson expected "$1" 'select([.held, .taken] == $expected) | {held, taken, discount_minor}' && return; sleep 0.1; done; }
 ORDER=o-$RANDOM
-HOLD=$(curl -s $ADAL/v1/checkout/holds -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -H "Idempotency-Key: hold-$ORDER" -d '{"customer_id":"you","shop_id":"s1","channel":"app","codes":["FLASH50"],"lines":[{"line_id":"1","sku":"bread","quantity":20,"unit":"piece","unit_price_minor":45000}]}' | tee /dev/stderr | jq -r .hold.hold_id)
-USAGE
+HOLD=$(curl -s $ADAL/v1/checkout/holds -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -H "Idempotency-Key: hold-$ORDER" -d "$CART" | tee /dev/stderr | jq -r .hold.hold_id)
+USAGE '[1, 0]'
 jq -n --arg order "$ORDER" '{order_id: $order}' | curl -s $ADAL/v1/checkout/holds/$HOLD/capture -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -H "Idempotency-Key: capture-$ORDER" -d @- | jq -c '{state, order_id, total_minor, uncovered}'
-USAGE
-jq -n --arg o "$ORDER" '{event_id: ($o + "-cancelled"), type: "cancelled", order_id: $o, customer_id: "you", shop_id: "s1", at: (now | todate), by: "shop"}' | curl -s $ADAL/v1/orders/events -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -d @- | jq -c
-USAGE
+USAGE '[0, 1]'
+jq -n --arg o "$ORDER" --arg you "$YOU" '{event_id: ($o + "-cancelled"), type: "cancelled", order_id: $o, customer_id: $you, shop_id: "s1", at: (now | todate), by: "shop"}' | curl -s $ADAL/v1/orders/events -H "Authorization: Bearer $SERVICE" -H "Content-Type: application/json" -d @- | jq -c
+USAGE '[0, 0]'
 
 # 5,000 points by hand take two people
 APPROVAL=$(curl -s -X POST $ADAL/v1/customers/aigerim/points/adjust -H "Authorization: Bearer $ADMIN" -H "Content-Type: application/json" -H "Idempotency-Key: adjust-$RANDOM" -d '{"points":5000,"reason":"a good customer"}' | tee /dev/stderr | jq -r .approval_id)

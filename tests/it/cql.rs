@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 /// A keyspace of its own on the tests' server, its tables made by the program.
-fn keyspace(server: &Cassandra, name: &str, dir: &Path) -> Store {
+pub fn keyspace(server: &Cassandra, name: &str, dir: &Path) -> Store {
     let points = server.contact_points().iter().map(|point| format!("{point:?}")).collect::<Vec<_>>().join(",");
     let ring = dir.join("ring").to_str().unwrap().to_owned();
     let store = Store(vec![])

@@ -1,4 +1,5 @@
-//! `adal demo` as a reader of the README meets it: it starts, prints what to paste, and what it prints works.
+//! `adal demo` as a reader of the README meets it: it starts, prints what to paste, and what it prints works; on a real
+//! Cassandra as well.
 
 use std::{
     io::{BufRead, BufReader},
@@ -7,11 +8,15 @@ use std::{
     time::Duration,
 };
 
+use adal_store::testing::cassandra;
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Client, TempDir,
-    process::{ended_within, terminate},
+use crate::{
+    cql::keyspace,
+    harness::{
+        Client, TempDir, block_on,
+        process::{Store, ended_within, terminate},
+    },
 };
 
 /// How long the demo may take to make its history and print its guide.
@@ -25,12 +30,17 @@ struct Demo {
 
 impl Demo {
     fn start(dir: &TempDir, words: &[&str]) -> Self {
+        Self::start_on(dir, words, &Store(vec![]))
+    }
+
+    fn start_on(dir: &TempDir, words: &[&str], store: &Store) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(dir.path().join("log")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_adal"))
             .args(["demo", "--data", "demo/shop.db"])
             .args(words)
             .current_dir(dir.path())
             .envs([("ADAL__SERVER__LISTEN", "127.0.0.1:0"), ("ADAL__METRICS__LISTEN", "127.0.0.1:0")])
+            .envs(store.0.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -104,17 +114,44 @@ fn the_demo_starts_prints_commands_that_work_and_stops_when_told() {
     for part in ["  server     http://127.0.0.1:", "/docs\n", "  metrics    http://127.0.0.1:", "aigerim, bolat"] {
         assert!(demo.guide.contains(part), "{part:?} in {}", demo.guide);
     }
+    the_tour_works(&demo, &dir);
+    demo.stop();
+}
+
+#[test]
+fn the_demo_on_cassandra_is_the_same_and_a_kill_loses_nothing_of_it() {
+    let server = block_on(cassandra::shared());
+    let dir = TempDir::new();
+    let store = keyspace(&server, "it_demo", dir.path());
+    let demo = Demo::start_on(&dir, &["--quiet"], &store);
+    the_tour_works(&demo, &dir);
+    let seen = |demo: &Demo| {
+        let service = demo.caller("SERVICE");
+        let statement = service.get("/v1/customers/aigerim/points/statement?limit=50").ok(200).body;
+        let usage = demo.caller("ADMIN").get("/v1/promos/flash/usage").ok(200).body;
+        (service.get("/v1/customers/aigerim/card").ok(200).body, statement, usage)
+    };
+    let before = seen(&demo);
+    // By `kill -9`.
+    drop(demo);
+    let demo = Demo::start_on(&dir, &["--quiet"], &store);
+    assert_eq!(seen(&demo), before);
+    demo.stop();
+}
+
+/// Pastes what the demo printed, and looks at what each command says.
+fn the_tour_works(demo: &Demo, dir: &TempDir) {
     let before = demo.caller("SERVICE").get("/v1/customers/aigerim/card").ok(200).body;
-    let printed = paste(&demo, &dir);
+    let printed = paste(demo, dir);
     let [issued, card, captured, taken, after, statement, trust, signals, promo, usage, banners, rest @ ..] =
         &printed[..]
     else {
         panic!("{printed:#?}");
     };
-    let [held, sold, used, cancelled, back, approved] = rest else {
+    let [quote, held, sold, used, cancelled, back, approved] = rest else {
         panic!("{printed:#?}");
     };
-    assert_eq!((&issued["customer_id"], &issued["status"]), (&json!("you"), &json!("active")));
+    assert!(issued["customer_id"].as_str().unwrap().starts_with("you-") && issued["status"] == "active", "{issued}");
     assert_eq!(card["customer_id"], "aigerim");
     // Scanned from the picture, held and captured with 100 of her points.
     assert_eq!((&captured["state"], &captured["points_burned"]), (&json!("captured"), &json!(100)), "{captured}");
@@ -127,13 +164,25 @@ fn the_demo_starts_prints_commands_that_work_and_stops_when_told() {
     assert!(trust["score"].as_i64().unwrap() > 70 && signals["items"].is_array(), "{trust} {signals}");
     assert_eq!((&promo["offer"]["codes"], &usage["taken"]), (&json!(["WELCOME10"]), &json!(0)), "{promo} {usage}");
     assert_eq!(banners["items"][0]["offer_id"], "welcome", "{banners}");
+    // Every offer of the catalogue is said to count, or why it does not.
+    let said = ["applied", "rejected"].map(|part| quote[part].as_array().unwrap().iter());
+    let mut said: Vec<_> = said.into_iter().flatten().map(|one| one["offer_id"].as_str().unwrap()).collect();
+    said.sort_unstable();
+    let offers = ["promos", "campaigns"].map(|kind| {
+        let listed = demo.caller("ADMIN").get(&format!("/v1/{kind}?limit=100")).ok(200).body;
+        listed["items"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    });
+    let mut offers = offers.concat();
+    offers.sort_unstable();
+    assert_eq!((said, offers.len() > 5), (offers.iter().map(String::as_str).collect(), true), "{quote}");
+    assert!(quote["rejected"].as_array().unwrap().iter().all(|one| one["reason"].is_string()), "{quote}");
+    assert!(quote["applied"][0]["explanation"].is_string() && quote["discount_minor"].as_i64() > Some(0), "{quote}");
     // A use of the flash code is held, taken, and comes back with the cancelled order.
     assert_eq!((&sold["state"], &sold["uncovered"]), (&json!("captured"), &json!([])), "{sold}");
     assert_eq!(cancelled["results"][0]["outcome"], "applied", "{cancelled}");
     let uses = |usage: &Value| [&usage["held"], &usage["taken"]].map(|number| number.as_i64().unwrap());
     assert_eq!([held, used, back].map(uses), [[1, 0], [0, 1], [0, 0]], "{held} {used} {back}");
     assert!(approved["balance"].as_i64().unwrap() >= 5000, "{approved}");
-    demo.stop();
 }
 
 #[test]

@@ -102,6 +102,16 @@ fn a_database_that_is_killed_under_load_loses_nothing() {
     survives_on(Store::Cql, None, Scenario::DbKill, 1);
 }
 
+#[test]
+fn a_server_that_stood_still_while_another_took_over_loses_nothing_and_serves_nothing() {
+    survives_on(Store::Cql, Some(&shared()), Scenario::TakeOver, 1);
+}
+
+#[test]
+fn statements_that_are_cut_off_between_adal_and_cassandra_are_done_once() {
+    survives_on(Store::Cql, None, Scenario::DbCut, 4);
+}
+
 /// A store with a history, settled and looked at.
 struct Settled {
     dir: TempDir,
