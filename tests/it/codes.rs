@@ -102,15 +102,33 @@ fn a_job_goes_on_after_a_restart_and_stops_when_it_is_told() {
     assert!(!cancelled.replayed() && cancel(&second).ok(200).replayed());
     let cancelled = cancelled.body;
     assert_eq!(cancelled["state"], "cancelled");
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(job(&server, &second), cancelled, "nothing more is made");
     let made = cancelled["done"].as_u64().unwrap();
     assert!((1..1_000_000).contains(&made));
     assert_eq!(export(&server, "a").len() as u64, 30_000 + made, "what was made stays");
     assert_eq!(cancel(&first).ok(200).body["state"], "done");
     cancel("nothing").problem(404, "not_found");
+    // The maker comes to the next job when it has left this one.
     let third = ask(&server, "a", &json!({"count": 1}));
     until(&server, &third, |job| job["state"] == "done");
+    assert_eq!(job(&server, &second), cancelled, "nothing more is made");
+}
+
+#[test]
+fn no_code_is_made_for_a_promo_that_was_deleted_and_those_that_were_are_free_again() {
+    let server = Server::start();
+    promo(&server, "a");
+    let one = ask(&server, "a", &json!({"count": 1}));
+    until(&server, &one, |job| job["state"] == "done");
+    let mut shared = offer();
+    shared["codes"] = json!([export(&server, "a").remove(0)]);
+    server.admin().put("/v1/promos/b", &shared).problem(422, "offer_invalid");
+    let many = ask(&server, "a", &json!({"count": 1_000_000}));
+    until(&server, &many, |job| job["done"].as_u64() > Some(0));
+    let key = fresh_key();
+    server.admin().send("DELETE", "/v1/promos/a", &[("Idempotency-Key", key.as_str())], None).unwrap().ok(200);
+    let ended = until(&server, &many, |job| job["state"] != "open");
+    assert_eq!((&ended["state"], ended["done"].as_u64() < Some(1_000_000)), (&json!("cancelled"), true), "{ended}");
+    server.admin().put("/v1/promos/b", &shared).ok(200);
 }
 
 #[test]
