@@ -87,8 +87,9 @@ impl CqlKeys {
         if self.beat_every_ms.saturating_mul(3) > self.confirmed_within_ms {
             return rule("store.cql.confirmed_within_ms", "must be three times beat_every_ms or more");
         }
-        if self.confirmed_within_ms >= self.dead_after_ms {
-            return rule("store.cql.dead_after_ms", "must be more than confirmed_within_ms");
+        // So much passes before one of the same name is replaced: others must not be sooner.
+        if self.confirmed_within_ms.saturating_add(self.beat_every_ms) > self.dead_after_ms {
+            return rule("store.cql.dead_after_ms", "must be confirmed_within_ms and beat_every_ms together, or more");
         }
         if self.tls_ca.as_os_str().is_empty() != self.tls_certificate.as_os_str().is_empty()
             && self.tls_ca.as_os_str().is_empty()

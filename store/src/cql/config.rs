@@ -15,7 +15,8 @@ pub struct CqlConfig {
     pub keyspace: String,
     /// Copies by datacentre, of a keyspace that `adal migrate` makes; empty: it has to be there.
     pub replication: BTreeMap<String, u32>,
-    /// What this server is called, whenever it starts: it may take over from an earlier process of the same name at once.
+    /// What this server is called, whenever it starts: it may take over from an earlier process of the same name as soon as
+    /// that serves nothing any more, `confirmed_within` and a beat after its last beat.
     pub node: String,
     /// Who logs in; `None`: nobody does.
     pub username: Option<String>,
@@ -36,7 +37,7 @@ pub struct CqlConfig {
     pub dead_after: Duration,
     /// How often a member beats, and looks whether it is one still.
     pub beat_every: Duration,
-    /// Nothing is served when ownership was last seen longer ago than this.
+    /// Nothing is served when ownership was last seen, or a beat last taken, longer ago than this.
     pub confirmed_within: Duration,
     /// Entities of which is remembered how their journal ends; others are read again.
     pub max_handles: usize,

@@ -52,6 +52,7 @@ mod statements;
 mod tests;
 mod timers;
 mod views;
+mod watch;
 
 use std::{
     collections::HashMap,
@@ -191,12 +192,13 @@ impl CqlStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Becomes a member and waits until it owns all shards: at once where nobody has them, or an earlier process of the
-    /// same node, or one that handed them over; else until their owner is seen to be dead. What that one left undone is
-    /// done in the background.
+    /// Becomes a member and waits until it owns all shards: at once where nobody has them, or one that handed them over; else
+    /// until their owner is seen not to beat: an earlier process of the same node for as long as that may still serve, any
+    /// other until it is dead. What that one left undone is done in the background.
     ///
     /// # Errors
-    /// The database's, where it does not answer for half a minute; or a claim that was made before.
+    /// The database's, where it does not answer for half a minute and never did (later it is waited for); entities of a server
+    /// in another datacentre; or a claim that was made before.
     pub async fn claim(&self) -> Result<(), CqlError> {
         let inner = &self.inner;
         inner.owner.claim().await?;
