@@ -353,7 +353,8 @@ impl Owner {
     async fn tidy(&self, beats: &[Beat]) {
         let before = Timestamp(self.clock.now().0.saturating_sub(FORGOTTEN));
         for beat in beats.iter().filter(|beat| beat.at < before && beat.member != self.me.id) {
-            if let Err(error) = self.db.delete_beat(&beat.member).await {
+            // It may be our clock that is wrong, and the member alive: its next beat counts more than this.
+            if let Err(error) = self.db.delete_beat(&beat.member, beat.beat).await {
                 tracing::debug!(%error, "beats of long ago stay");
             }
         }
@@ -374,7 +375,7 @@ impl Owner {
                 break;
             }
         }
-        if let Err(error) = self.db.delete_beat(&self.me.id).await {
+        if let Err(error) = self.db.delete_beat(&self.me.id, LAST_BEAT).await {
             tracing::debug!(%error, "our beats stay");
         }
         Ok(())
