@@ -167,6 +167,7 @@ impl CqlStore {
             dead_after: config.dead_after,
             beat_every: config.beat_every,
             confirmed_within: config.confirmed_within,
+            take_from: config.take_from_datacenter.clone(),
         };
         let owner = Owner::new(Arc::clone(&db), Arc::clone(&clock), terms);
         let marks = Marks::new(Arc::clone(&db));

@@ -48,6 +48,8 @@ pub(super) struct Terms {
     pub(super) dead_after: Duration,
     pub(super) beat_every: Duration,
     pub(super) confirmed_within: Duration,
+    /// The other datacentre whose shards may be taken.
+    pub(super) take_from: Option<String>,
 }
 
 /// What a verification answers.
@@ -335,16 +337,19 @@ impl Owner {
         watched.still_for(&owner.id, Instant::now()).is_none_or(|still| still >= patience)
     }
 
-    /// Refuses shards of a member elsewhere: what it wrote there need not have come to where we read, and its conditional
-    /// writes and ours do not meet.
+    /// Refuses shards of whoever stands elsewhere, or stood there last: what it wrote need not have come to where we read,
+    /// and its conditional writes and ours do not meet. Unless the operator says that all of it has come.
     fn in_our_datacenter(&self, cluster: &Cluster) -> Result<(), CqlError> {
-        let Some(ours) = &self.me.datacenter else { return Ok(()) };
-        let theirs = cluster.members.iter().filter_map(|member| member.datacenter.as_ref());
-        match theirs.into_iter().find(|theirs| *theirs != ours) {
+        let Some(ours) = self.me.datacenter.as_deref() else { return Ok(()) };
+        let may = |theirs: &str| theirs == ours || self.terms.take_from.as_deref() == Some(theirs);
+        match cluster.datacenters().find(|theirs| !may(theirs)) {
             None => Ok(()),
             Some(theirs) => Err(CqlError::Config {
                 key: "local_datacenter",
-                rule: format!("is {ours}, and the entities are of a server in {theirs}: stop that one first"),
+                rule: format!(
+                    "is {ours}, and the entities are of a server in {theirs}, or were last: stop that one, have the database \
+                     repaired, then set store.cql.take_from_datacenter = \"{theirs}\" for one start"
+                ),
             }),
         }
     }

@@ -493,21 +493,43 @@ async fn of_two_tries_to_add_codes_the_later_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_server_in_another_datacentre_waits_for_nobody_there() {
     let world = World::new(15);
-    let within = |number: u32, datacenter: &str| {
+    let within = |number: u32, datacenter: &str, take_from: Option<&str>| {
         let db = world.cluster.connect(number).within(datacenter);
-        CqlStore::over(Arc::new(db), Arc::clone(&world.clock) as Arc<dyn WallClock>, World::config(datacenter))
+        let mut config = World::config(datacenter);
+        config.take_from_datacenter = take_from.map(str::to_owned);
+        CqlStore::over(Arc::new(db), Arc::clone(&world.clock) as Arc<dyn WallClock>, config)
     };
-    let here = within(50, "here");
-    here.claim().await.unwrap();
-    let told = within(51, "there").claim().await.unwrap_err();
-    assert!(matches!(told, CqlError::Config { key: "local_datacenter", .. }), "{told}");
+    let refused = |number: u32, datacenter: &'static str, take_from: Option<&'static str>| {
+        let store = within(number, datacenter, take_from);
+        async move {
+            let told = store.claim().await.unwrap_err();
+            assert!(matches!(told, CqlError::Config { key: "local_datacenter", .. }), "{told}");
+            told.to_string()
+        }
+    };
+    within(50, "here", None).claim().await.unwrap();
+    refused(51, "there", None).await;
     world.cluster.kill(50);
-    let told = within(52, "there").claim().await.unwrap_err();
-    assert!(told.to_string().contains("is there, and the entities are of a server in here"), "{told}");
-    let again = within(53, "here");
+    let told = refused(52, "there", None).await;
+    assert!(told.contains("is there, and the entities are of a server in here"), "{told}");
+    let again = within(53, "here", None);
     again.claim().await.unwrap();
     crate::Storage::close(&again).await.unwrap();
-    within(54, "there").claim().await.unwrap();
+    // Whoever stopped in peace may have left behind what has not come across yet.
+    let told = refused(54, "there", None).await;
+    assert!(told.contains("take_from_datacenter = \"here\""), "{told}");
+    refused(55, "there", Some("elsewhere")).await;
+    let moved = within(56, "there", Some("here"));
+    moved.claim().await.unwrap();
+    refused(57, "here", None).await;
+    crate::Storage::close(&moved).await.unwrap();
+    refused(58, "here", None).await;
+    within(59, "there", None).claim().await.unwrap();
+    // One that died there is waited for all the same.
+    world.cluster.kill(59);
+    let begun = tokio::time::Instant::now();
+    within(60, "here", Some("there")).claim().await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
