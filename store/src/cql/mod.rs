@@ -237,6 +237,23 @@ impl CqlStore {
         self.inner.owner.beats_of_owners().await
     }
 
+    /// The version of the row of the cluster, for who owns nothing: no row was ever written under a later epoch, unless the nodes
+    /// were restored to different moments. 0: nobody ever claimed anything.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn cluster_version(&self) -> Result<u64, StoreError> {
+        Ok(self.inner.db.cluster_version().await?.unwrap_or_default())
+    }
+
+    /// The epoch under which an entity's last row was written; `None`: it has none.
+    ///
+    /// # Errors
+    /// The database's, or its rows are damaged.
+    pub async fn epoch_of(&self, entity: &EntityKey) -> Result<Option<u64>, StoreError> {
+        Ok(read::tip(&*self.inner.db, entity).await?.map(|tip| tip.epoch))
+    }
+
     /// Runs to its end what must not be dropped in the middle, whatever its caller does.
     async fn whole<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
     where

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::World;
 use crate::cql::{
     CqlError, CqlStore, WallClock,
-    db::{Beat, CountRow, Database, JournalRow, ListPart, Place, Queue, Stretch, ViewEntry},
+    db::{Beat, ClusterRow, CountRow, Database, JournalRow, ListPart, Place, Queue, Stretch, ViewEntry},
     protocol::{bucket_of, shard_of, slice_of},
     recover,
     sim::{Fate, Statement},
@@ -598,4 +598,28 @@ async fn a_watermark_that_may_have_moved_is_passed_by_no_row() {
     let place = Stretch { after: Place { seq: 1, epoch: 9 }, before: Place::LAST, descending: false, limit: 1 };
     let bucket = world.cluster.connect(99).links(&key, place).await.unwrap()[0].bucket;
     assert!(bucket > first && (mark.done_bucket..=mark.highest_bucket).contains(&bucket), "{mark:?}, {bucket}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_a_later_epoch_than_the_clusters_are_served_once_its_version_is_raised() {
+    let world = World::new(44);
+    let (store, _) = world.owner("a").await;
+    let (key, raw) = (customer("c1"), world.cluster.connect(99));
+    store.append(bare(&key, 1, "a")).await.unwrap();
+    crate::Storage::close(&store).await.unwrap();
+    // One node was restored to a later moment than those that have the row of the cluster.
+    let (place, body) = (Place { seq: 2, epoch: 7 }, b"b".to_vec());
+    let later =
+        JournalRow { place, parent_epoch: 1, at: Timestamp(2), format: 1, body, bucket: 0, wake: None, derived: None };
+    raw.insert_row(&key, &later).await.unwrap();
+    let reader = world.process(World::config("check")).0;
+    assert_eq!((reader.epoch_of(&key).await.unwrap(), reader.cluster_version().await.unwrap()), (Some(7), 2));
+    assert_eq!(reader.epoch_of(&customer("nobody")).await.unwrap(), None);
+    // As the operator is told to.
+    let row = raw.cluster().await.unwrap().unwrap();
+    assert!(raw.change_cluster(row.version, &ClusterRow { version: 7, ..row }).await.unwrap());
+    let (next, _) = world.owner("b").await;
+    assert_eq!(next.inner.owner.claimed(), Some(8));
+    let rows = next.open(&key).await.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2, 3]);
 }
