@@ -104,10 +104,18 @@ fn file(config: &Config, full: bool) -> Result<Report, Box<dyn std::error::Error
 pub async fn check_shared(store: &CqlStore) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let before = store.beats_of_owners().await?;
-    let mut shared = Shared { store, report: &mut report, compare: Compare::default() };
+    let version = store.cluster_version().await?;
+    let mut shared = Shared { store, report: &mut report, compare: Compare::default(), version, beyond: (0, 0) };
     visit_all(store, &mut shared).await?;
-    let mut compare = shared.compare;
+    let Shared { mut compare, version, beyond: (entities, epoch), .. } = shared;
     report.derived_compared = true;
+    if entities > 0 {
+        report.problem(format!(
+            "{entities} entities end with rows of an epoch up to {epoch}, and the row of the cluster is at version {version}: \
+             it is older than they are, and no server takes them until it is raised to {epoch}: docs/operating/scylla.md, \
+             \"Restoring the nodes' snapshots\""
+        ));
+    }
     for wrong in compare.doubtful(store).await? {
         report.problem(wrong);
     }
@@ -125,6 +133,23 @@ struct Shared<'a> {
     store: &'a CqlStore,
     report: &'a mut Report,
     compare: Compare,
+    /// Of the row of the cluster, as it was last read.
+    version: u64,
+    /// How many entities end with a row of a later epoch than that, and the latest such epoch.
+    beyond: (u64, u64),
+}
+
+impl Shared<'_> {
+    /// Notes an entity that nobody who claims next may take.
+    async fn epoch(&mut self, key: &EntityKey) -> Result<(), StoreError> {
+        let Some(epoch) = self.store.epoch_of(key).await?.filter(|epoch| *epoch > self.version) else { return Ok(()) };
+        // Somebody may have claimed, and written, since it was read.
+        self.version = self.store.cluster_version().await?;
+        if epoch > self.version {
+            self.beyond = (self.beyond.0 + 1, self.beyond.1.max(epoch));
+        }
+        Ok(())
+    }
 }
 
 impl Visit for Shared<'_> {
@@ -133,6 +158,7 @@ impl Visit for Shared<'_> {
     async fn entity<E: Entity>(&mut self, key: &EntityKey) -> Result<(), StoreError> {
         let before = self.report.found;
         Replays { journal: self.store, report: self.report }.entity::<E>(key).await?;
+        self.epoch(key).await?;
         self.report.rows += self.store.rows(key, 1, u64::MAX, 1, true).await?.first().map_or(0, |last| last.seq);
         // With damaged rows there is nothing to compare with.
         if self.report.found == before {

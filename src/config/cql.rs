@@ -16,6 +16,7 @@ pub struct CqlKeys {
     pub keyspace: String,
     pub node: String,
     pub local_datacenter: String,
+    pub take_from_datacenter: String,
     pub username: String,
     pub password: String,
     pub tls_ca: PathBuf,
@@ -62,6 +63,7 @@ impl CqlKeys {
             password: given(&self.password),
             tls,
             local_datacenter: given(&self.local_datacenter),
+            take_from_datacenter: given(&self.take_from_datacenter),
             request_timeout: Duration::from_millis(self.request_timeout_ms),
             append_deadline: Duration::from_millis(self.append_deadline_ms),
             max_in_flight: self.max_in_flight,
@@ -87,8 +89,9 @@ impl CqlKeys {
         if self.beat_every_ms.saturating_mul(3) > self.confirmed_within_ms {
             return rule("store.cql.confirmed_within_ms", "must be three times beat_every_ms or more");
         }
-        if self.confirmed_within_ms >= self.dead_after_ms {
-            return rule("store.cql.dead_after_ms", "must be more than confirmed_within_ms");
+        // So much passes before one of the same name is replaced: others must not be sooner.
+        if self.confirmed_within_ms.saturating_add(self.beat_every_ms) > self.dead_after_ms {
+            return rule("store.cql.dead_after_ms", "must be confirmed_within_ms and beat_every_ms together, or more");
         }
         if self.tls_ca.as_os_str().is_empty() != self.tls_certificate.as_os_str().is_empty()
             && self.tls_ca.as_os_str().is_empty()

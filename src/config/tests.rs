@@ -136,7 +136,12 @@ fn a_value_out_of_its_rule_is_refused_and_named() {
             "[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\nbeat_every_ms = 2000",
             "store.cql.confirmed_within_ms",
         ),
-        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\ndead_after_ms = 5000", "dead_after_ms"),
+        ("[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\ndead_after_ms = 5999", "dead_after_ms"),
+        (
+            "[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [\"h\"]\nlocal_datacenter = \"a\"\n\
+             take_from_datacenter = \"a\"",
+            "take_from_datacenter",
+        ),
         ("[policy.trust]\nflag_cap = 101", "trust.flag_cap"),
         ("[qr.keys]\n1 = \"abcd\"", "qr.keys"),
         (

@@ -81,7 +81,15 @@ pub struct Checked {
 struct Server {
     /// What the cluster calls it.
     name: String,
+    /// Variables that it alone has.
+    settings: Vec<(String, String)>,
     process: Option<Process>,
+}
+
+impl Server {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), settings: Vec::new(), process: None }
+    }
 }
 
 /// See the module.
@@ -137,7 +145,7 @@ impl Deployment {
             folder: folder.to_owned(),
             settings: place.variables.into_iter().chain(SETTINGS.iter().chain(settings).map(owned)).collect(),
             ahead_s: 0,
-            servers: vec![Server { name: "a".to_owned(), process: None }],
+            servers: vec![Server::new("a")],
             database: place.server,
             target: Arc::new(Target(RwLock::new(vec![None]))),
             keys: Keys { service: String::new(), admin: String::new(), pos: String::new() },
@@ -166,8 +174,26 @@ impl Deployment {
 
     /// Several servers on the one store, by the names that the cluster has of them. None of them runs yet.
     pub fn name_servers(&mut self, names: &[&str]) {
-        self.servers = names.iter().map(|name| Server { name: (*name).to_owned(), process: None }).collect();
+        self.servers = names.iter().map(|name| Server::new(name)).collect();
         self.target = Arc::new(Target(RwLock::new(vec![None; names.len()])));
+    }
+
+    /// Sets variables of one of the servers, for when it is started.
+    ///
+    /// # Errors
+    /// Where there is no such server.
+    pub fn set_for(&mut self, number: usize, settings: &[(&str, &str)]) -> Done {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.server(number)?.settings.extend(settings.iter().map(owned));
+        Ok(())
+    }
+
+    /// How many lines of a server's log, of its latest process, have these words.
+    ///
+    /// # Errors
+    /// Where there is no log.
+    pub fn logged(&self, number: usize, words: &str) -> Done<usize> {
+        Ok(std::fs::read_to_string(self.log(number))?.lines().filter(|line| line.contains(words)).count())
     }
 
     /// The database that was started for this deployment alone.
@@ -295,7 +321,9 @@ impl Deployment {
         let log = File::create(self.log(number))?;
         let mut command = self.command(&["serve"]);
         command.env("ADAL__SERVER__LISTEN", listen.to_string()).env("ADAL__METRICS__LISTEN", metrics.to_string());
-        command.env("ADAL__STORE__CQL__NODE", &self.server(number)?.name);
+        let server = self.server(number)?;
+        command.env("ADAL__STORE__CQL__NODE", &server.name);
+        command.envs(server.settings.iter().map(|(name, value)| (name, value)));
         command.stdout(log.try_clone()?).stderr(log);
         self.server(number)?.process = Some(Process::spawn(command, listen)?);
         Ok(())
@@ -365,15 +393,20 @@ impl Deployment {
     /// # Errors
     /// Where one does not end in time, or none runs.
     pub fn stop(&mut self) -> Done {
-        let mut stopped = 0;
-        for (number, server) in self.servers.iter_mut().enumerate() {
-            self.target.set(number, None);
-            if let Some(process) = server.process.take() {
-                process.terminate()?;
-                stopped += 1;
-            }
+        let running: Vec<_> = (0..self.servers.len()).filter(|number| self.process(*number).is_ok()).collect();
+        if running.is_empty() {
+            return Err("no process runs".into());
         }
-        if stopped > 0 { Ok(()) } else { Err("no process runs".into()) }
+        running.into_iter().try_for_each(|number| self.stop_server(number))
+    }
+
+    /// The same of one of them.
+    ///
+    /// # Errors
+    /// Where it does not end in time, or does not run.
+    pub fn stop_server(&mut self, number: usize) -> Done {
+        self.target.set(number, None);
+        self.server(number)?.process.take().ok_or("no process runs")?.terminate()
     }
 
     /// Sends a signal to the first server: `STOP`, `CONT`.

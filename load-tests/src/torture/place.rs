@@ -68,8 +68,10 @@ impl Place {
             // A node that asks nobody for a password takes any.
             ("ADAL__STORE__CQL__USERNAME", cassandra::USER.to_owned()),
             ("ADAL__STORE__CQL__PASSWORD", cassandra::PASSWORD.to_owned()),
-            // A take-over every few seconds, not every ten.
+            // A take-over every few seconds, not every ten; a restart after a kill waits for both of the others together.
             ("ADAL__STORE__CQL__DEAD_AFTER_MS", "6000".to_owned()),
+            ("ADAL__STORE__CQL__CONFIRMED_WITHIN_MS", "3000".to_owned()),
+            ("ADAL__STORE__CQL__BEAT_EVERY_MS", "1000".to_owned()),
         ];
         let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { variables, has_tables: true, server: None }

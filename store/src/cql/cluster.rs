@@ -32,12 +32,17 @@ pub(super) struct Cluster {
     pub(super) members: Vec<Member>,
     /// By shard; a member is its place in `members`.
     pub(super) owners: Vec<Option<Owner<usize>>>,
+    /// Where the last one that claimed anything stood, also when it has left: what it wrote may be on no quorum elsewhere.
+    pub(super) datacenter: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Members {
     v: u8,
     members: Vec<Member>,
+    /// Rows of before have none, and who knows none reads past it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    datacenter: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,7 +62,7 @@ struct Run {
 impl Cluster {
     /// Nobody has anything.
     pub(super) fn empty() -> Self {
-        Self { version: 0, members: Vec::new(), owners: vec![None; usize::from(SHARDS)] }
+        Self { version: 0, members: Vec::new(), owners: vec![None; usize::from(SHARDS)], datacenter: None }
     }
 
     pub(super) fn decode(row: &ClusterRow) -> Result<Self, CqlError> {
@@ -79,7 +84,8 @@ impl Cluster {
         if found.len() != usize::from(SHARDS) {
             return Err(bad(format!("it has {} shards, not {SHARDS}", found.len())));
         }
-        Ok(Self { version: row.version, members: members.members, owners: found })
+        let Members { members, datacenter, .. } = members;
+        Ok(Self { version: row.version, members, owners: found, datacenter })
     }
 
     pub(super) fn encode(&self) -> Result<ClusterRow, CqlError> {
@@ -92,7 +98,7 @@ impl Cluster {
                 _ => runs.push(Run { shards: 1, member, since }),
             }
         }
-        let members = Members { v: FORMAT, members: self.members.clone() };
+        let members = Members { v: FORMAT, members: self.members.clone(), datacenter: self.datacenter.clone() };
         Ok(ClusterRow {
             version: self.version,
             members: rmp_serde::to_vec_named(&members).map_err(bad)?,
@@ -107,10 +113,20 @@ impl Cluster {
         Some(Owner { member: &member.id, since: owner.since })
     }
 
+    /// Every datacentre in which something may have been written that is nowhere else yet.
+    pub(super) fn datacenters(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().filter_map(|member| member.datacenter.as_deref()).chain(self.datacenter.as_deref())
+    }
+
     /// This cluster after `me` has taken every shard that `may` lets it take; members without a shard leave.
     pub(super) fn taken(&self, me: &Member, may: impl Fn(Option<&Member>) -> bool) -> Self {
         let version = self.version + 1;
-        let mut next = Self { version, members: vec![me.clone()], owners: Vec::with_capacity(self.owners.len()) };
+        let mut next = Self {
+            version,
+            members: vec![me.clone()],
+            owners: Vec::with_capacity(self.owners.len()),
+            datacenter: me.datacenter.clone().or_else(|| self.datacenter.clone()),
+        };
         for owner in &self.owners {
             let member = owner.and_then(|owner| self.members.get(owner.member));
             let keeps = owner.zip(member).filter(|(_, member)| !may(Some(member)));
@@ -123,10 +139,16 @@ impl Cluster {
         next
     }
 
-    /// This cluster after `me` has given up all that it has.
+    /// This cluster after `me` has given up all that it has. Where that was written stays known.
     pub(super) fn left(&self, me: &str) -> Self {
-        let mut next =
-            Self { version: self.version + 1, members: Vec::new(), owners: Vec::with_capacity(self.owners.len()) };
+        let of_me = self.members.iter().find(|member| member.id == me).and_then(|member| member.datacenter.clone());
+        let mut next = Self {
+            version: self.version + 1,
+            members: Vec::new(),
+            owners: Vec::with_capacity(self.owners.len()),
+            // A row of before says it of its members alone.
+            datacenter: of_me.or_else(|| self.datacenter.clone()),
+        };
         for owner in &self.owners {
             let member = owner.and_then(|owner| self.members.get(owner.member)).filter(|member| member.id != me);
             let kept = owner.zip(member);
@@ -165,12 +187,34 @@ mod tests {
         let left = back.left("a");
         assert_eq!((left.owner(7), left.owner(8)), (Some(Owner { member: "b", since: 2 }), None));
         assert_eq!(left.members, [member("b")]);
+        assert_eq!(left.datacenter.as_deref(), Some("dc1"), "where what is left was written");
+        let alone = left.left("b");
+        assert_eq!((alone.members.len(), alone.datacenters().collect::<Vec<_>>()), (0, vec!["dc1"]));
+        assert_eq!(Cluster::decode(&alone.encode().unwrap()).unwrap(), alone);
+    }
+
+    #[test]
+    fn rows_of_before_are_read_and_are_read_by_who_was_before() {
+        #[derive(Serialize, Deserialize)]
+        struct Before {
+            v: u8,
+            members: Vec<Member>,
+        }
+        let taken = Cluster::empty().taken(&member("a"), |_| true);
+        let now = taken.encode().unwrap();
+        let before: Before = rmp_serde::from_slice(&now.members).unwrap();
+        assert_eq!(before.members, [member("a")]);
+        let row = ClusterRow { members: rmp_serde::to_vec_named(&before).unwrap(), ..now };
+        let read = Cluster::decode(&row).unwrap();
+        assert_eq!(read, Cluster { datacenter: None, ..taken });
+        assert_eq!(read.datacenters().collect::<Vec<_>>(), ["dc1"]);
+        assert_eq!(read.left("a").datacenter.as_deref(), Some("dc1"));
     }
 
     #[test]
     fn what_is_damaged_or_newer_is_refused() {
         let row = Cluster::empty().taken(&member("a"), |_| true).encode().unwrap();
-        let newer = Members { v: 2, members: vec![] };
+        let newer = Members { v: 2, members: vec![], datacenter: None };
         let cases = [
             ClusterRow { members: vec![0xc1], ..row.clone() },
             ClusterRow { owners: vec![], ..row.clone() },

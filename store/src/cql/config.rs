@@ -15,7 +15,8 @@ pub struct CqlConfig {
     pub keyspace: String,
     /// Copies by datacentre, of a keyspace that `adal migrate` makes; empty: it has to be there.
     pub replication: BTreeMap<String, u32>,
-    /// What this server is called, whenever it starts: it may take over from an earlier process of the same name at once.
+    /// What this server is called, whenever it starts: it may take over from an earlier process of the same name as soon as
+    /// that serves nothing any more, `confirmed_within` and a beat after its last beat.
     pub node: String,
     /// Who logs in; `None`: nobody does.
     pub username: Option<String>,
@@ -25,6 +26,9 @@ pub struct CqlConfig {
     pub tls: Option<CqlTls>,
     /// The datacentre whose replicas a quorum is of; `None`: the contact points'.
     pub local_datacenter: Option<String>,
+    /// Another datacentre, in which nobody writes any more, and from which all that was written has come to ours: its shards
+    /// may be taken. `None`: nobody says so.
+    pub take_from_datacenter: Option<String>,
     /// How long a statement may take.
     pub request_timeout: Duration,
     /// How long an append is repeated before its caller is told that it is in doubt, and the reads of a list before it is
@@ -36,7 +40,7 @@ pub struct CqlConfig {
     pub dead_after: Duration,
     /// How often a member beats, and looks whether it is one still.
     pub beat_every: Duration,
-    /// Nothing is served when ownership was last seen longer ago than this.
+    /// Nothing is served when ownership was last seen, or a beat last taken, longer ago than this.
     pub confirmed_within: Duration,
     /// Entities of which is remembered how their journal ends; others are read again.
     pub max_handles: usize,
@@ -64,6 +68,7 @@ impl CqlConfig {
             password: None,
             tls: None,
             local_datacenter: None,
+            take_from_datacenter: None,
             request_timeout: Duration::from_secs(2),
             append_deadline: Duration::from_secs(10),
             max_in_flight: 1024,
@@ -99,6 +104,14 @@ impl CqlConfig {
             }
             if !(1..=100).contains(copies) {
                 return bad("replication", format!("1 to 100 copies; for {datacenter} it is {copies}"));
+            }
+        }
+        if let Some(other) = &self.take_from_datacenter {
+            if other.is_empty() || !other.chars().all(name) {
+                return bad("take_from_datacenter", format!("{other:?} is no name of a datacentre"));
+            }
+            if self.local_datacenter.as_ref() == Some(other) {
+                return bad("take_from_datacenter", "another datacentre than local_datacenter".to_owned());
             }
         }
         if self.username.is_some() != self.password.is_some() {
@@ -183,6 +196,13 @@ mod tests {
         for (name, copies) in [("dc'1", 3), ("", 3), ("dc1", 0), ("dc1", 101)] {
             let error = field(|c| c.replication = BTreeMap::from([(name.to_owned(), copies)]));
             assert!(error.starts_with("store.cql.replication: "), "{name}: {error}");
+        }
+        for (ours, theirs) in [("dc1", "dc1"), ("dc2", "dc'1"), ("dc2", "")] {
+            let error = field(|c| {
+                c.local_datacenter = Some(ours.to_owned());
+                c.take_from_datacenter = Some(theirs.to_owned());
+            });
+            assert!(error.starts_with("store.cql.take_from_datacenter: "), "{theirs}: {error}");
         }
         assert!(field(|c| c.username = Some("adal".to_owned())).starts_with("store.cql.password: "));
         assert!(field(|c| c.max_in_flight = 0).starts_with("store.cql.max_in_flight: "));

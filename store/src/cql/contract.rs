@@ -71,8 +71,13 @@ async fn beats_only_rise(db: &dyn Database) {
         beats
     };
     assert_eq!(ours().await, [beat("b1", 5), beat("b2", 1)]);
-    db.delete_beat("b1").await.unwrap();
+    db.delete_beat("b1", 4).await.unwrap();
+    assert_eq!(ours().await, [beat("b1", 5), beat("b2", 1)], "an earlier one was deleted");
+    db.delete_beat("b1", 5).await.unwrap();
     assert_eq!(ours().await, [beat("b2", 1)]);
+    db.put_beat(&beat("b1", 6)).await.unwrap();
+    assert_eq!(ours().await, [beat("b1", 6), beat("b2", 1)], "who lives is there again");
+    db.delete_beat("b1", 6).await.unwrap();
 }
 
 async fn rows_are_found_by_stretches(db: &dyn Database) {

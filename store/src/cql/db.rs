@@ -296,8 +296,8 @@ pub trait Database: Send + Sync + 'static {
     async fn put_beat(&self, beat: &Beat) -> Done;
     /// Every member's (a few; those of long ago are deleted).
     async fn beats(&self) -> Result<Vec<Beat>, Failed>;
-    /// Removes a member's beats for ever.
-    async fn delete_beat(&self, member: &str) -> Done;
+    /// Removes a member's beats up to this one, stamp = `beat`: a later one is there again.
+    async fn delete_beat(&self, member: &str, beat: u64) -> Done;
 
     // --- journal ------------------------------------------------------------------------------------------------
 

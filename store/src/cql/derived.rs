@@ -2,9 +2,9 @@
 //! takes the entity over can write it again without knowing the rules.
 //!
 //! Every write here is idempotent and stamped, so that doing it twice, late, or beside a later row's changes nothing:
-//! views by the writer's epoch and the row's seq (a key is only ever written by one entity), the outbox by the row's own
-//! epoch and seq. Of a view
-//! that is listed the lists come first and the row last: the row then says that the lists are as it says.
+//! views by the writer's epoch and the row's seq (a key is only ever written by one entity), the outbox by the epoch of
+//! whoever owes it and the row's seq: that is the row's writer, or who adopted it since, and then owes it in a part of its
+//! own. Of a view that is listed the lists come first and the row last: the row then says that the lists are as it says.
 
 use std::sync::Arc;
 
@@ -78,7 +78,8 @@ pub(super) struct Follower {
 pub(super) struct Of<'a> {
     pub(super) entity: &'a EntityKey,
     pub(super) seq: u64,
-    /// The row's own bucket and epoch.
+    /// Where its effects stand: in the row's own bucket and under its own epoch, where its writer follows it; in those of the
+    /// empty row on top of it, where an adopter does, who must not write to a part that an earlier owner may drop.
     pub(super) at: Where,
     /// Ours.
     pub(super) epoch: u64,

@@ -256,8 +256,8 @@ impl Database for Driver {
         found.into_iter().map(beat).collect()
     }
 
-    async fn delete_beat(&self, member: &str) -> Done {
-        self.session.write(&self.on.delete_beat, (member,)).await
+    async fn delete_beat(&self, member: &str, beat: u64) -> Done {
+        self.session.write(&self.on.delete_beat, (big(beat), member)).await
     }
 
     async fn insert_row(&self, entity: &EntityKey, row: &JournalRow) -> Done {

@@ -323,6 +323,7 @@ impl Inner {
         }
         if pending.phase < Phase::Durable {
             if self.owner.verify(deadline).await.map_err(Stop::Doubt)? == Verdict::Lost {
+                tracing::warn!(%entity, seq, epoch, "fenced: a row was written and does not count, another has the entity");
                 state.pending = None;
                 state.known = None;
                 return Err(Stop::Fenced);

@@ -52,6 +52,7 @@ mod statements;
 mod tests;
 mod timers;
 mod views;
+mod watch;
 
 use std::{
     collections::HashMap,
@@ -166,6 +167,7 @@ impl CqlStore {
             dead_after: config.dead_after,
             beat_every: config.beat_every,
             confirmed_within: config.confirmed_within,
+            take_from: config.take_from_datacenter.clone(),
         };
         let owner = Owner::new(Arc::clone(&db), Arc::clone(&clock), terms);
         let marks = Marks::new(Arc::clone(&db));
@@ -191,12 +193,13 @@ impl CqlStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Becomes a member and waits until it owns all shards: at once where nobody has them, or an earlier process of the
-    /// same node, or one that handed them over; else until their owner is seen to be dead. What that one left undone is
-    /// done in the background.
+    /// Becomes a member and waits until it owns all shards: at once where nobody has them, or one that handed them over; else
+    /// until their owner is seen not to beat: an earlier process of the same node for as long as that may still serve, any
+    /// other until it is dead. What that one left undone is done in the background.
     ///
     /// # Errors
-    /// The database's, where it does not answer for half a minute; or a claim that was made before.
+    /// The database's, where it does not answer for half a minute and never did (later it is waited for); entities of a server
+    /// in another datacentre; or a claim that was made before.
     pub async fn claim(&self) -> Result<(), CqlError> {
         let inner = &self.inner;
         inner.owner.claim().await?;
@@ -232,6 +235,23 @@ impl CqlStore {
     /// The database's, or the row of the cluster is damaged.
     pub async fn beats_of_owners(&self) -> Result<Vec<(String, u64)>, StoreError> {
         self.inner.owner.beats_of_owners().await
+    }
+
+    /// The version of the row of the cluster, for who owns nothing: no row was ever written under a later epoch, unless the nodes
+    /// were restored to different moments. 0: nobody ever claimed anything.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn cluster_version(&self) -> Result<u64, StoreError> {
+        Ok(self.inner.db.cluster_version().await?.unwrap_or_default())
+    }
+
+    /// The epoch under which an entity's last row was written; `None`: it has none.
+    ///
+    /// # Errors
+    /// The database's, or its rows are damaged.
+    pub async fn epoch_of(&self, entity: &EntityKey) -> Result<Option<u64>, StoreError> {
+        Ok(read::tip(&*self.inner.db, entity).await?.map(|tip| tip.epoch))
     }
 
     /// Runs to its end what must not be dropped in the middle, whatever its caller does.

@@ -6,7 +6,6 @@
 //! stays lost: the process is *deposed*, serves nothing any more, and has to end.
 
 use std::{
-    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -29,19 +28,18 @@ use super::{
     db::{Beat, Database, Failed},
     protocol::{SHARDS, still_ours},
     retry,
+    watch::Watched,
 };
 
-/// How long a claim or a handing over is tried before its caller is told.
+/// How long the database is asked the same before its caller is told that it does not answer.
 const CLAIM: Duration = Duration::from_secs(30);
-
-/// A process of our own node is taken for dead when it was not seen to beat for so many times its beat.
-const STILL: u32 = 4;
 
 /// Beats that are older are deleted: nobody lives who has not beaten for a day. Microseconds.
 const FORGOTTEN: i64 = 86_400 * Timestamp::SECOND;
 
-/// By member: its beat, and when it was first seen.
-type Watched = HashMap<String, (u64, Instant)>;
+/// Greater than any beat that will ever be: who hands over comes never again. (Not the greatest that a stamp can be, which
+/// Cassandra would keep for ever.)
+const LAST_BEAT: u64 = 1 << 60;
 
 /// What the owner goes by.
 #[derive(Debug, Clone)]
@@ -50,6 +48,8 @@ pub(super) struct Terms {
     pub(super) dead_after: Duration,
     pub(super) beat_every: Duration,
     pub(super) confirmed_within: Duration,
+    /// The other datacentre whose shards may be taken.
+    pub(super) take_from: Option<String>,
 }
 
 /// What a verification answers.
@@ -69,6 +69,8 @@ struct Held {
     seen: u64,
     /// When the last read began that saw them ours.
     confirmed: Instant,
+    /// When the last beat began that was taken: others are patient from there on.
+    beaten: Instant,
 }
 
 /// What became of the claim.
@@ -80,6 +82,25 @@ enum End {
     Lost,
     /// We gave them up.
     HandedOver,
+}
+
+/// What a claim knows from one look to the next.
+struct Standby {
+    watched: Watched,
+    /// The number of our next beat.
+    beat: u64,
+    /// The owners that the log has named.
+    told: Vec<Member>,
+}
+
+/// What came of one look.
+enum Looked {
+    /// The shards are ours since this epoch.
+    Ours(u64),
+    /// Somebody was quicker, or it is not known: look again at once.
+    Raced,
+    /// They are another's, who is alive.
+    Theirs,
 }
 
 #[derive(Default)]
@@ -171,8 +192,9 @@ impl Owner {
     /// Why nothing may be served now, if so.
     pub(super) fn serves(&self) -> Result<(), StoreError> {
         self.epoch(0)?;
-        let confirmed = self.held().is_some_and(|held| held.confirmed.elapsed() <= self.terms.confirmed_within);
-        match confirmed {
+        // Of both the older: who was seen to own, and does not get its beats across, is about to be replaced.
+        let lately = |held: Held| held.confirmed.min(held.beaten).elapsed() <= self.terms.confirmed_within;
+        match self.held().is_some_and(lately) {
             true => Ok(()),
             false => {
                 Err(StoreError::Unavailable("the database has not confirmed lately whose the entities are".into()))
@@ -183,51 +205,78 @@ impl Owner {
     // --- claim --------------------------------------------------------------------------------------------------
 
     /// Becomes the owner of all shards, however long that takes: those without an owner, of a process of the same node
-    /// that does not beat, or of any other when it is dead. Answers the epoch.
+    /// that does not beat, or of any other when it is dead. Answers the epoch. Whoever stands by goes on doing so while the
+    /// database is away.
     ///
     /// # Errors
-    /// The database's, where it does not answer for half a minute; shards that are of a member in another datacentre.
+    /// The database's, where it did not answer for half a minute and never had; shards that are of a member in another
+    /// datacentre.
     pub(super) async fn claim(self: &Arc<Self>) -> Result<u64, CqlError> {
         if self.held().is_some() {
             return Err(CqlError::Ended("this process has claimed its shards already".into()));
         }
-        let mut watched = Watched::new();
-        let (mut beat, mut told) = (1, Vec::new());
+        let mut standby = Standby { watched: Watched::new(self.terms.beat_every), beat: 1, told: Vec::new() };
         loop {
-            self.beat(beat).await?;
-            beat += 1;
             let began = Instant::now();
-            let cluster = self.settled().await?;
-            if let Some(since) = self.ours_in(&cluster) {
-                // An attempt that timed out was done.
-                return Ok(self.hold(since, cluster.version, began, beat));
-            }
-            self.in_our_datacenter(&cluster)?;
-            let beats = self.watch(&mut watched).await?;
-            let may = |owner: Option<&Member>| owner.is_none_or(|owner| self.may_replace(owner, &watched));
-            let next = cluster.taken(&self.me, may);
-            let theirs: Vec<_> = next.members.iter().filter(|member| **member != self.me).cloned().collect();
-            if theirs.is_empty() {
-                let began = Instant::now();
-                if self.change(&cluster, &next).await? {
-                    self.tidy(&beats).await;
-                    return Ok(self.hold(next.version, next.version, began, beat));
+            match self.look_for_them(&mut standby).await {
+                Ok(Looked::Ours(since)) => return Ok(since),
+                Ok(Looked::Raced) => continue,
+                Ok(Looked::Theirs) => {}
+                Err(CqlError::Failed(error @ (Failed::Unknown(_) | Failed::NotDone(_))))
+                    if standby.watched.has_looked() =>
+                {
+                    tracing::warn!(%error, "standing by: the database does not answer; waiting on");
                 }
-                continue;
+                Err(error) => return Err(error),
             }
-            if told != theirs {
-                tracing::info!(owners = ?theirs, "standing by: the shards are another's, who is alive");
-                told = theirs;
-            }
-            tokio::time::sleep(self.terms.beat_every).await;
+            tokio::time::sleep_until(began + self.terms.beat_every).await;
         }
     }
 
-    fn hold(self: &Arc<Self>, since: u64, seen: u64, confirmed: Instant, beat: u64) -> u64 {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held { since, seen, confirmed });
+    /// Beats, looks whose the shards are, and takes them where that may be.
+    async fn look_for_them(self: &Arc<Self>, standby: &mut Standby) -> Result<Looked, CqlError> {
+        let beaten = Instant::now();
+        self.beat(standby.beat).await?;
+        standby.beat += 1;
+        let confirmed = Instant::now();
+        let cluster = self.settled().await?;
+        if let Some(since) = self.ours_in(&cluster) {
+            // An attempt that timed out was done.
+            return Ok(self.hold(Held { since, seen: cluster.version, confirmed, beaten }, standby.beat));
+        }
+        self.in_our_datacenter(&cluster)?;
+        let beats = retry::until(Instant::now() + CLAIM, "beats", || self.db.beats()).await?;
+        standby.watched.see(&beats, Instant::now());
+        let may = |owner: Option<&Member>| owner.is_none_or(|owner| self.may_replace(owner, &standby.watched));
+        let next = cluster.taken(&self.me, may);
+        let theirs: Vec<_> = next.members.iter().filter(|member| **member != self.me).cloned().collect();
+        if !theirs.is_empty() {
+            if standby.told != theirs {
+                tracing::info!(owners = ?theirs, "standing by: the shards are another's, who is alive");
+                standby.told = theirs;
+            }
+            return Ok(Looked::Theirs);
+        }
+        let confirmed = Instant::now();
+        if !self.change(&cluster, &next).await? {
+            return Ok(Looked::Raced);
+        }
+        self.tidy(&beats).await;
+        if let Some(from) = &self.terms.take_from {
+            tracing::warn!(
+                from,
+                "claimed with store.cql.take_from_datacenter: take that out of the configuration again"
+            );
+        }
+        let version = next.version;
+        Ok(self.hold(Held { since: version, seen: version, confirmed, beaten }, standby.beat))
+    }
+
+    fn hold(self: &Arc<Self>, held: Held, beat: u64) -> Looked {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         self.runtime.spawn(Self::live(Arc::downgrade(self), beat));
-        tracing::info!(epoch = since, member = %self.me.id, node = %self.me.node, "all shards are claimed");
-        since
+        tracing::info!(epoch = held.since, member = %self.me.id, node = %self.me.node, "all shards are claimed");
+        Looked::Ours(held.since)
     }
 
     /// The version at which all shards were claimed by this process, if they were.
@@ -260,19 +309,6 @@ impl Owner {
         }
     }
 
-    /// Looks at everybody's beats, and notes since when, by our own clock, each stands still.
-    async fn watch(&self, watched: &mut Watched) -> Result<Vec<Beat>, CqlError> {
-        let beats = retry::until(Instant::now() + CLAIM, "beats", || self.db.beats()).await?;
-        let now = Instant::now();
-        for Beat { member, beat, .. } in &beats {
-            let (last, since) = watched.entry(member.clone()).or_insert((*beat, now));
-            if last != beat {
-                (*last, *since) = (*beat, now);
-            }
-        }
-        Ok(beats)
-    }
-
     /// The beats of the members that own something, by id.
     pub(super) async fn beats_of_owners(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let row = self.db.cluster().await?;
@@ -287,27 +323,33 @@ impl Owner {
         Ok(found)
     }
 
-    /// Whether a member may be replaced: one that does not beat. An earlier process of our own node after a few beats, so
-    /// that two servers that were given one name do not replace each other for ever; any other when it is dead.
+    /// Whether a member may be replaced: one that does not beat. An earlier process of our own node as soon as it serves
+    /// nothing any more, wherever it is cut off: two servers that were given one name do not replace each other for ever.
+    /// Any other when it is dead.
     fn may_replace(&self, owner: &Member, watched: &Watched) -> bool {
+        let &Terms { dead_after, beat_every, confirmed_within, .. } = &self.terms;
         let patience = match owner.node == self.me.node {
-            true => self.terms.dead_after.min(self.terms.beat_every * STILL),
-            false => self.terms.dead_after,
+            // It serves for so long after a beat that was taken; and its clock may go slower than ours.
+            true => dead_after.min(confirmed_within + beat_every),
+            false => dead_after,
         };
         // Whoever has no beat handed over, or was forgotten.
-        watched.get(&owner.id).is_none_or(|(_, since)| since.elapsed() >= patience)
+        watched.still_for(&owner.id, Instant::now()).is_none_or(|still| still >= patience)
     }
 
-    /// Refuses shards of a member elsewhere: what it wrote there need not have come to where we read, and its conditional
-    /// writes and ours do not meet.
+    /// Refuses shards of whoever stands elsewhere, or stood there last: what it wrote need not have come to where we read,
+    /// and its conditional writes and ours do not meet. Unless the operator says that all of it has come.
     fn in_our_datacenter(&self, cluster: &Cluster) -> Result<(), CqlError> {
-        let Some(ours) = &self.me.datacenter else { return Ok(()) };
-        let theirs = cluster.members.iter().filter_map(|member| member.datacenter.as_ref());
-        match theirs.into_iter().find(|theirs| *theirs != ours) {
+        let Some(ours) = self.me.datacenter.as_deref() else { return Ok(()) };
+        let may = |theirs: &str| theirs == ours || self.terms.take_from.as_deref() == Some(theirs);
+        match cluster.datacenters().find(|theirs| !may(theirs)) {
             None => Ok(()),
             Some(theirs) => Err(CqlError::Config {
                 key: "local_datacenter",
-                rule: format!("is {ours}, and the entities are of a server in {theirs}: stop that one first"),
+                rule: format!(
+                    "is {ours}, and the entities are of a server in {theirs}, or were last: stop that one, have the database \
+                     repaired, then set store.cql.take_from_datacenter = \"{theirs}\" for one start"
+                ),
             }),
         }
     }
@@ -316,7 +358,8 @@ impl Owner {
     async fn tidy(&self, beats: &[Beat]) {
         let before = Timestamp(self.clock.now().0.saturating_sub(FORGOTTEN));
         for beat in beats.iter().filter(|beat| beat.at < before && beat.member != self.me.id) {
-            if let Err(error) = self.db.delete_beat(&beat.member).await {
+            // It may be our clock that is wrong, and the member alive: its next beat counts more than this.
+            if let Err(error) = self.db.delete_beat(&beat.member, beat.beat).await {
                 tracing::debug!(%error, "beats of long ago stay");
             }
         }
@@ -337,7 +380,7 @@ impl Owner {
                 break;
             }
         }
-        if let Err(error) = self.db.delete_beat(&self.me.id).await {
+        if let Err(error) = self.db.delete_beat(&self.me.id, LAST_BEAT).await {
             tracing::debug!(%error, "our beats stay");
         }
         Ok(())
@@ -355,8 +398,12 @@ impl Owner {
         loop {
             let Some(owner) = owner.upgrade().filter(|owner| !owner.has_ended()) else { return };
             let sign = Beat { member: owner.me.id.clone(), beat, at: owner.clock.now() };
+            let began = Instant::now();
             let (beaten, confirmed) = tokio::join!(owner.db.put_beat(&sign), owner.ask());
             beat += 1;
+            if beaten.is_ok() {
+                owner.note(|held| held.beaten = began);
+            }
             for error in [beaten.err(), confirmed.err()].into_iter().flatten() {
                 tracing::warn!(%error, "the database does not confirm that we live");
             }
@@ -445,9 +492,12 @@ impl Owner {
     }
 
     fn confirm(&self, seen: u64, began: Instant) {
+        self.note(|held| (held.seen, held.confirmed) = (seen, held.confirmed.max(began)));
+    }
+
+    fn note(&self, what: impl FnOnce(&mut Held)) {
         if let Some(held) = &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
-            held.seen = seen;
-            held.confirmed = held.confirmed.max(began);
+            what(held);
         }
     }
 }

@@ -41,6 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often shards are looked through again that have such an entity.
 const LATER: Duration = Duration::from_secs(600);
 
+/// Buckets by which a shard may be ahead of the clock without a word: an hour that leapt is soon past.
+const A_DAY: u32 = 144;
+
 /// How often the watermarks move.
 const ADVANCE: Duration = Duration::from_secs(30);
 
@@ -86,6 +89,9 @@ async fn recover(inner: &Weak<Inner>) {
         let unreadable: u64 = done.iter().map(|(_, unreadable)| unreadable).sum();
         gauge!("adal_cql_unreadable_entities").set(u32::try_from(unreadable).unwrap_or(u32::MAX));
         left = done.into_iter().filter(|(_, unreadable)| *unreadable > 0).map(|(shard, _)| shard).collect();
+        if store.marks.highest(0..SHARDS).is_some_and(|highest| highest > bucket_of(store.clock.now()) + A_DAY) {
+            tracing::warn!("the store has been written to with a clock that was ahead: see docs/operating/clock.md");
+        }
         if left.is_empty() {
             tracing::info!(opened, "what earlier owners left undone is done");
         } else {

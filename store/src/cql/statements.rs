@@ -44,7 +44,7 @@ statements! {
         "UPDATE @cluster SET version = ?, members = ?, owners = ? WHERE name = 'adal' IF version = ?";
     put_beat: Write, Ownership, "INSERT INTO @member_beat (member, beat, at) VALUES (?, ?, ?) USING TIMESTAMP ?";
     beats: Read, Ownership, "SELECT member, beat, at FROM @member_beat";
-    delete_beat: Write, Ownership, "DELETE FROM @member_beat WHERE member = ?";
+    delete_beat: Write, Ownership, "DELETE FROM @member_beat USING TIMESTAMP ? WHERE member = ?";
 
     insert_row: Write, Common,
         "INSERT INTO @journal (kind, id, seq, epoch, parent_epoch, at, format, body, bucket, wake, derived) \

@@ -11,8 +11,10 @@ use crate::{
 
 /// What a server that was replaced ends with: start me again.
 const DEPOSED: i32 = 75;
-/// So patient that a server which stands still while it is replaced believes, when it goes on, that nothing has happened;
-/// one of the same name takes its place after four of its signs of life are missing.
+/// What a server says of a row that it wrote when it was not the owner any more.
+const FENCED: &str = "fenced: a row was written";
+/// So trusting that a server which stands still while it is replaced believes, when it goes on, that nothing has happened.
+/// Nobody is so careless who takes the place of another: that one is as patient as it is trusting.
 const TRUSTING: [(&str, &str); 3] = [
     ("ADAL__STORE__CQL__DEAD_AFTER_MS", "40000"),
     ("ADAL__STORE__CQL__CONFIRMED_WITHIN_MS", "30000"),
@@ -51,28 +53,39 @@ pub fn take_over(plan: &Plan<'_>) -> Done<Outcome> {
     Ok(outcome)
 }
 
-/// Both have the same name, so that each takes the place of the other soon after its last sign of life. The other stands still
-/// meanwhile, and then goes on in the belief that everybody is its own, until it learns otherwise: when a row of its own is not
-/// taken, or by its next sign of life.
+/// Both have the same name, so that the second takes the place of the first soon after its last sign of life. The first
+/// stands still meanwhile, and then goes on in the belief that everybody is its own, until it learns otherwise: when a row of
+/// its own is not taken, or by its next sign of life. Then the second hands over to a new first one, and so on. That no row was
+/// refused in all that would say that the two never met: it is a failure.
 pub fn both(plan: &Plan<'_>) -> Done<Outcome> {
-    let mut deployment = plan.prepared(&TRUSTING)?;
+    let mut deployment = plan.prepared(&[])?;
     deployment.name_servers(&["a", "a"]);
+    let (trusting, second) = (0, 1);
+    deployment.set_for(trusting, &TRUSTING)?;
     deployment.start()?;
-    let mut round = 0;
-    plan.under_load("owners", &mut deployment, "a second owner", |deployment, load, random| {
-        let (now, next) = (round % 2, (round + 1) % 2);
-        round += 1;
+    let mut fenced = 0;
+    let mut outcome = plan.under_load("owners", &mut deployment, "", |deployment, load, random| {
         moment(load, random)?;
-        deployment.begin(next)?;
+        deployment.begin(second)?;
         // Somewhere in the other's start: not synchronisation.
         std::thread::sleep(Duration::from_millis(random.below(700)));
-        deployment.signal_server(now, "STOP")?;
-        deployment.ready(next)?;
+        deployment.signal_server(trusting, "STOP")?;
+        deployment.ready(second)?;
         load.wait_for(CLIENTS as u64)?;
-        deployment.signal_server(now, "CONT")?;
-        deposed(deployment, now)?;
+        deployment.signal_server(trusting, "CONT")?;
+        deposed(deployment, trusting)?;
+        fenced += deployment.logged(trusting, FENCED)?;
+        load.wait_for(CLIENTS as u64)?;
+        deployment.begin(trusting)?;
+        deployment.stop_server(second)?;
+        deployment.ready(trusting)?;
         load.wait_for(CLIENTS as u64)
-    })
+    })?;
+    if fenced == 0 {
+        return Err("no row of a server that was replaced was refused: the two owners never met".into());
+    }
+    outcome.faults = format!("{} x a second owner, which refused {fenced} rows of the first", plan.count);
+    Ok(outcome)
 }
 
 fn deposed(deployment: &mut Deployment, number: usize) -> Done {

@@ -27,8 +27,8 @@ const WRITERS: usize = 8;
 async fn keyspace(server: &Cassandra) -> CqlConfig {
     static MADE: OnceCell<()> = OnceCell::const_new();
     let mut config = config(server, "store");
-    // Who opens it again waits for four signs of life that do not come.
-    config.beat_every = Duration::from_millis(100);
+    // Who opens it again waits until the one before serves nothing any more: for both of these.
+    (config.beat_every, config.confirmed_within) = (Duration::from_millis(200), Duration::from_millis(600));
     MADE.get_or_init(async || drop(migrate(&config, false).await.unwrap())).await;
     config
 }

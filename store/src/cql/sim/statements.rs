@@ -149,16 +149,16 @@ impl Database for SimDb {
 
     async fn put_beat(&self, beat: &Beat) -> Done {
         let key = key("member_beat", vec![text(&beat.member)], vec![]);
-        let stamp = i64::try_from(beat.beat).unwrap_or(i64::MAX);
-        self.write("put_beat", vec![put(key, stamp, beat.clone())]).await
+        self.write("put_beat", vec![put(key, beat.beat.cast_signed(), beat.clone())]).await
     }
 
     async fn beats(&self) -> Result<Vec<Beat>, Failed> {
         self.all("beats", "member_beat").await
     }
 
-    async fn delete_beat(&self, member: &str) -> Done {
-        self.write("delete_beat", vec![delete(key("member_beat", vec![text(member)], vec![]), i64::MAX)]).await
+    async fn delete_beat(&self, member: &str, beat: u64) -> Done {
+        let key = key("member_beat", vec![text(member)], vec![]);
+        self.write("delete_beat", vec![delete(key, beat.cast_signed())]).await
     }
 
     async fn insert_row(&self, entity: &EntityKey, row: &JournalRow) -> Done {

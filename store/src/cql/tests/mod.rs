@@ -5,6 +5,7 @@ mod faults;
 mod lists;
 mod ports;
 mod spine;
+mod standby;
 mod successors;
 
 use std::{
