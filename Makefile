@@ -1,10 +1,10 @@
 # `make` lists what there is. ARGS="..." goes to the program behind a target.
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench bench-peers replay replay-slice model cases openapi torture clean
+.PHONY: help setup build demo test check bench bench-peers replay replay-slice replay-transfer model cases openapi torture clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing (Debian packages, the replay's Python environment)
 	@scripts/setup.sh test
@@ -32,6 +32,9 @@ replay: ## A real grocer's year and its coupons through the server, compared wit
 
 replay-slice: ## The same for 20 households (part of `make test`)
 	@scripts/replay-slice.sh $(ARGS)
+
+replay-transfer: ## The year on SQLite, carried to a real Cassandra and back, compared there (ARGS=--slice: 20 households)
+	@scripts/replay-transfer.sh $(ARGS)
 
 model: ## The whole searches: a hold over several promos, owners of an entity (minutes); `make test` does a part of them
 	@cargo test --locked --release -p adal-domain --test model -- --include-ignored

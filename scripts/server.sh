@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # A real server for the replays; sourced after lib.sh.
 #     start_server BINARY FOLDER    on an empty store in FOLDER; sets SERVER_URL and SERVER_PID
+#     run_server BINARY FOLDER      on the store that is there
 #     make_key BINARY FOLDER ROLE   beside the running server; prints the key once it counts
 #     stop_server                   also on any exit of the script
 # Only the process started here is ever stopped, by its own id.
@@ -72,8 +73,12 @@ stop_server() {
 }
 
 start_server() {
+    rm -rf "$2"
+    run_server "$@"
+}
+
+run_server() {
     local binary="$1" folder="$2" api metrics waited=0
-    rm -rf "$folder"
     mkdir -p "$folder"
     read -r api metrics <<<"$(free_ports)"
     SERVER_URL="http://127.0.0.1:$api"

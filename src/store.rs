@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use adal_actors::ports::StoreError;
 use adal_store::{
     Storage,
     cql::{CqlError, CqlStore},
@@ -28,6 +29,29 @@ pub enum StoreOpenError {
     /// The database.
     #[error("the store cannot be opened")]
     Cql(#[from] CqlError),
+    /// It does not say whether it is whole.
+    #[error("the store cannot be read")]
+    Read(#[from] StoreError),
+    /// An import has not come to its end.
+    #[error("{place}: {PART_OF_A_STORE}")]
+    Part {
+        /// Which store.
+        place: String,
+    },
+}
+
+/// What there is to say of a store into which an import was begun that has not come to its end.
+pub(crate) const PART_OF_A_STORE: &str = "it is a part of a store: an import into it was cut off; run `adal import` with the \
+     same file again, or remove this store (the file, or the keyspace) and begin anew";
+
+/// Refuses a store into which an import was begun that has not come to its end, and closes it.
+pub(crate) async fn refuse_a_part(store: &dyn Storage) -> Result<(), StoreOpenError> {
+    if !store.is_importing().await? {
+        return Ok(());
+    }
+    let place = store.place();
+    store.close().await?;
+    Err(StoreOpenError::Part { place })
 }
 
 /// An open store.
@@ -54,6 +78,8 @@ pub(crate) async fn open(config: &Config) -> Result<OpenStore, StoreOpenError> {
             (Arc::new(store), Path::new(BESIDE).to_owned())
         }
     };
+    // Asked by who has the store: an import that is under way is waited for, as any other owner.
+    refuse_a_part(&*store).await?;
     let or = |given: &PathBuf, beside| if given.as_os_str().is_empty() { beside } else { given.clone() };
     let ring = or(&config.qr.file, ring::beside(&beside));
     let hashing = or(&config.hashing.file, ring::hashing_beside(&beside));

@@ -8,6 +8,7 @@ use super::{Done, block_on, print_json};
 use crate::{
     config::{Config, StoreKind},
     ring,
+    store::refuse_a_part,
 };
 
 pub(super) fn run(config: &Config, file: &Path, json: bool) -> Done {
@@ -18,6 +19,7 @@ pub(super) fn run(config: &Config, file: &Path, json: bool) -> Done {
         );
     }
     let store = SqliteStore::open_shared(config.store.sqlite.to_store())?;
+    block_on(refuse_a_part(&store))??;
     let (ring, hashing) = (ring::beside(store.path()), ring::hashing_beside(store.path()));
     let report = block_on(store.backup(file))??;
     store.close()?;

@@ -249,7 +249,7 @@ fn with(config: &Config, server: Option<&str>, work: impl AsyncFnOnce(&Place) ->
         if let Some(url) = server {
             return work(&Place::Server(Remote::new(url)?)).await;
         }
-        let store = open_alone(config, "pass --server URL, with an admin key in ADAL_KEY, to go through it")?;
+        let store = open_alone(config, "pass --server URL, with an admin key in ADAL_KEY, to go through it").await?;
         let settings = RegistryConfig { arbiters: 1, ..config.actors.to_registry() };
         let registry = Registry::new(settings, Arc::new(store.clone()), Arc::new(SystemClock), Arc::new(|_: &str| ()));
         let place = Place::Store(registry.clone(), store.clone());

@@ -26,7 +26,10 @@ use super::{
     kinds::{Visit, visit_all},
     print_json, views,
 };
-use crate::config::{Config, StoreKind};
+use crate::{
+    config::{Config, StoreKind},
+    store::PART_OF_A_STORE,
+};
 
 /// How many findings are told of each entity, and of all.
 const PER_ENTITY: usize = 5;
@@ -124,8 +127,17 @@ pub async fn check_shared(store: &CqlStore) -> Result<Report, StoreError> {
     if store.beats_of_owners().await? == before {
         numbers.into_iter().for_each(|wrong| report.problem(wrong));
     }
+    part_of_a_store(store, &mut report).await?;
     report.sound = report.found == 0;
     Ok(report)
+}
+
+/// Says where an import has not come to its end: whatever else is found follows from that.
+async fn part_of_a_store(store: &dyn Storage, report: &mut Report) -> Result<(), StoreError> {
+    if store.is_importing().await? {
+        report.problem(PART_OF_A_STORE.to_owned());
+    }
+    Ok(())
 }
 
 /// Replays each entity, and compares its rows in views.
@@ -188,6 +200,7 @@ pub async fn check(store: &SqliteStore, depth: Depth, alone: bool) -> Result<Rep
             ));
         }
     }
+    part_of_a_store(store, &mut report).await?;
     report.sound = report.found == 0;
     Ok(report)
 }

@@ -41,7 +41,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn generate(config: &Config, args: &Generate, json: bool) -> Done {
-    let store = open_alone(config, "have it make them: POST /v1/promos/{id}/codes")?;
+    let store = block_on(open_alone(config, "have it make them: POST /v1/promos/{id}/codes"))??;
     let made = block_on(make(&store, args))?;
     store.close()?;
     let job = made?;

@@ -8,7 +8,10 @@ use adal_store::{
     sqlite::{OpenError, SqliteStore},
 };
 
-use crate::config::{Config, StoreKind};
+use crate::{
+    config::{Config, StoreKind},
+    store::refuse_a_part,
+};
 
 /// The store beside a server that may run; made where there is none yet, so that a key can be made before the first
 /// start.
@@ -31,6 +34,12 @@ pub(super) async fn open_beside(config: &Config) -> Result<Arc<dyn Storage>, Box
 
 /// The shared database for a tool that writes to it: waits until no server has the entities.
 pub(super) async fn claimed(config: &Config) -> Result<CqlStore, Box<dyn Error>> {
+    let store = claim(config).await?;
+    refuse_a_part(&store).await?;
+    Ok(store)
+}
+
+async fn claim(config: &Config) -> Result<CqlStore, Box<dyn Error>> {
     // Under a name that no server has: one of that name would be taken for an earlier process of this one, and deposed.
     let node = format!("tool-{:016x}", rand::random::<u64>());
     let store = CqlStore::connect(CqlConfig { node, ..config.store.cql.to_store() }).await?;
@@ -39,20 +48,37 @@ pub(super) async fn claimed(config: &Config) -> Result<CqlStore, Box<dyn Error>>
     Ok(store)
 }
 
-/// The whole store for a tool, which no server may have; `make`: also where there is none yet.
-pub(super) async fn open_all(config: &Config, make: bool) -> Result<Arc<dyn Storage>, Box<dyn Error>> {
+/// The whole store for a tool, which no server may have.
+pub(super) async fn open_all(config: &Config) -> Result<Arc<dyn Storage>, Box<dyn Error>> {
     if config.store.kind == StoreKind::Cql {
         return Ok(Arc::new(claimed(config).await?));
     }
-    let settings = config.store.sqlite.to_store();
-    if !make && !settings.path.exists() {
-        return Err(format!("{}: there is no store here", settings.path.display()).into());
+    let path = config.store.sqlite.to_store().path;
+    if !path.exists() {
+        return Err(format!("{}: there is no store here", path.display()).into());
     }
-    Ok(Arc::new(open_alone(config, "stop it first, or export a backup")?))
+    Ok(Arc::new(open_alone(config, "stop it first, or export a backup").await?))
+}
+
+/// The store that an import goes into, made where there is none yet, and the same one for who only looks and makes nothing
+/// its own: what an import that was cut off has left must not be adopted.
+pub(super) async fn open_to_import(config: &Config) -> Result<[Arc<dyn Storage>; 2], Box<dyn Error>> {
+    if config.store.kind == StoreKind::Cql {
+        let looking = CqlStore::connect(config.store.cql.to_store()).await?;
+        return Ok([Arc::new(claim(config).await?), Arc::new(looking)]);
+    }
+    let store: Arc<dyn Storage> = Arc::new(alone(config, "stop it first")?);
+    Ok([Arc::clone(&store), store])
 }
 
 /// The store, which no server may have; `instead`: what to do where one has it.
-pub(super) fn open_alone(config: &Config, instead: &str) -> Result<SqliteStore, Box<dyn Error>> {
+pub(super) async fn open_alone(config: &Config, instead: &str) -> Result<SqliteStore, Box<dyn Error>> {
+    let store = alone(config, instead)?;
+    refuse_a_part(&store).await?;
+    Ok(store)
+}
+
+fn alone(config: &Config, instead: &str) -> Result<SqliteStore, Box<dyn Error>> {
     if config.store.kind == StoreKind::Cql {
         return Err(format!("store.kind is \"cql\", which this command does not write to by itself; {instead}").into());
     }

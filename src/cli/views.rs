@@ -17,7 +17,10 @@ use super::{
     print_json,
     store::claimed,
 };
-use crate::config::{Config, StoreKind};
+use crate::{
+    config::{Config, StoreKind},
+    store::refuse_a_part,
+};
 
 /// Rows given to the store at a time.
 const BATCH: usize = 1000;
@@ -39,6 +42,7 @@ pub(super) fn rebuild(config: &Config, json: bool) -> Done {
 
 fn in_file(config: &Config, json: bool) -> Done {
     let store = SqliteStore::open(config.store.sqlite.to_store())?;
+    block_on(refuse_a_part(&store))??;
     let report = block_on(rebuild_all(&store))??;
     store.close()?;
     let RebuildReport { views, timers, different, .. } = report;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use adal_actors::ports::{ApiKeys, Codes, Counts, Journal, PeriodKeys, StoreError, Views};
+use adal_actors::ports::{ApiKeys, Append, Codes, Counts, Journal, PeriodKeys, StoreError, Views};
 use async_trait::async_trait;
 
 /// Whether the store can do its work.
@@ -30,6 +30,23 @@ pub trait Storage: Journal + Views + Codes + Counts + PeriodKeys + ApiKeys + Deb
     async fn deposed(&self) -> Arc<str> {
         std::future::pending().await
     }
+    /// Whether an import into it was begun and has not come to its end: what is there is a part of a store, which nobody may
+    /// serve or carry on.
+    ///
+    /// # Errors
+    /// As every read.
+    async fn is_importing(&self) -> Result<bool, StoreError>;
+    /// Says that an import is begun, before its first row, or that it has come to its end, after all that it wrote.
+    ///
+    /// # Errors
+    /// `InDoubt` or `Unavailable`: to be repeated; or the store is another's.
+    async fn set_importing(&self, importing: bool) -> Result<(), StoreError>;
+    /// Appends the first row of an entity of which an import that was cut off has left a part. Where rows cannot go on from
+    /// there as they are in the file, those that are there are void from then on. Only while an import is under way.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    async fn append_anew(&self, append: Append) -> Result<(), StoreError>;
     /// Does what is queued and gives up what it holds; everybody gets `Unavailable` from then on.
     ///
     /// # Errors

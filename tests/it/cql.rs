@@ -1,9 +1,10 @@
 //! The server on a real Cassandra: the same answers as on SQLite, a store carried over, a database that is away for a
 //! while, and a second server that takes over.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use adal_store::testing::cassandra::{self, Cassandra};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -136,6 +137,85 @@ fn a_day_on_cassandra_is_a_day_on_sqlite_and_can_be_carried_there() {
     let mut process = Process::start_on(there.path(), other, &[]);
     assert_eq!(said(&process.caller("admin", None), &process.caller("service", None)), on_sqlite["said"]);
     process.stop();
+}
+
+#[test]
+fn an_import_that_was_killed_is_gone_on_with_on_cassandra() {
+    let server = block_on(cassandra::shared());
+    let (here, there) = (TempDir::new(), TempDir::new());
+    let mut process = Process::start(here.path());
+    a_day(&process);
+    let admin = process.caller("admin", None);
+    for _ in 0..600 {
+        let points = json!({"points": 1, "reason": "a long history"});
+        admin.post("/v1/customers/c1/points/adjust", &points).ok(200);
+    }
+    let on_sqlite = said(&admin, &process.caller("service", None));
+    process.stop();
+    let path = |name: &str| here.path().join(name).to_str().unwrap().to_owned();
+    let (first, copy) = (path("all.adal"), path("copy.adal"));
+    let told = adal(&here.path().join("adal.db"), &["export", &first, "--json"]).stdout;
+
+    let store = keyspace(&server, "it_cut", there.path());
+    // Twice: what the first one left is void, what the second one left as well.
+    for _ in 0..2 {
+        store.kill_at(&["import", &first], " rows");
+    }
+    let part = "it is a part of a store";
+    for words in [&["serve"][..], &["export", &copy], &["views", "rebuild"]] {
+        let output = store.adal(words);
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && why.contains(part), "{words:?}: {why}");
+    }
+    assert!(String::from_utf8(store.adal(&["check"]).stdout).unwrap().contains(part));
+
+    assert_eq!(done(&store, &["import", &first, "--json"]).into_bytes(), told);
+    let report: Value = serde_json::from_str(&done(&store, &["check", "--json"])).unwrap();
+    assert_eq!((&report["sound"], &report["derived_compared"]), (&json!(true), &json!(true)), "{report}");
+    done(&store, &["export", &copy]);
+    // Of a file with this in it: each row as it was, and then those in which nothing was decided.
+    let (wanted, found) = (histories(&first), histories(&copy));
+    assert_eq!(wanted.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+    for (entity, rows) in wanted {
+        let (same, more) = found[&entity].split_at(rows.len());
+        assert!(same == rows, "{entity}");
+        assert!(more.iter().all(|row| row.ends_with(b"\xa8commands\x90")), "{entity}: {more:?}");
+    }
+    let mut process = Process::start_on(there.path(), store, &[]);
+    assert_eq!(said(&process.caller("admin", None), &process.caller("service", None)), on_sqlite);
+    process.stop();
+}
+
+/// The bodies of each entity's rows in a file of `adal export`.
+fn histories(file: &str) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let bytes = std::fs::read(file).unwrap();
+    let (mut at, mut entity, mut found) = (b"adal-export\n".len(), String::new(), BTreeMap::<_, Vec<_>>::new());
+    while at < bytes.len() {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        match rmp_serde::from_slice(&bytes[at + 8..at + 8 + length]) {
+            Ok(Frame::Entity { kind, id }) => entity = format!("{kind}/{id}"),
+            Ok(Frame::Rows { rows }) => {
+                found.entry(entity.clone()).or_default().extend(rows.into_iter().map(|row| row.body));
+            }
+            // Of the others nothing is asked here.
+            Err(_) => {}
+        }
+        at += 8 + length;
+    }
+    found
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Frame {
+    Entity { kind: String, id: String },
+    Rows { rows: Vec<Row> },
+}
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(with = "serde_bytes")]
+    body: Vec<u8>,
 }
 
 /// Asks until it is answered with something else than 503; the answer.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Client, TempDir, app_cart, bought,
-    process::{Process, adal},
+    process::{Process, Store, adal},
     real_now,
 };
 
@@ -42,6 +42,24 @@ fn made() -> Made {
     process.stop();
     let file = dir.path().join("all.adal");
     Made { file, said, dir }
+}
+
+/// Gives the store's first customer so many rows more: an import of it takes a while, one row after another.
+fn long_history(dir: &Path, rows: u32) {
+    let mut process = Process::start(dir);
+    let admin = process.caller("admin", None);
+    for _ in 0..rows {
+        let points = json!({"points": 1, "reason": "a long history"});
+        admin.post("/v1/customers/c1/points/adjust", &points).ok(200);
+    }
+    process.stop();
+}
+
+/// What is in a file, but for its head, which says when and where it was made.
+fn frames(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let head = u32::from_le_bytes(bytes[12..16].try_into().unwrap());
+    bytes[20 + head as usize..].to_vec()
 }
 
 /// All that a server says of the store.
@@ -97,11 +115,6 @@ fn what_was_exported_is_imported_into_another_store_to_the_last_answer() {
     // What both export is the same, but for the head, which says when and where.
     let copy = other.path().join("copy.adal");
     assert_eq!(run(&database, &["export", copy.to_str().unwrap()]).0, Some(0));
-    let frames = |path: &Path| {
-        let bytes = std::fs::read(path).unwrap();
-        let head = u32::from_le_bytes(bytes[12..16].try_into().unwrap());
-        bytes[20 + head as usize..].to_vec()
-    };
     assert!(frames(&made.file) == frames(&copy), "an import exports what it took");
 
     let mut process = Process::start(other.path());
@@ -110,6 +123,62 @@ fn what_was_exported_is_imported_into_another_store_to_the_last_answer() {
     // The server has written since (it released nothing, but keys were made): the file is a beginning of it no more.
     let file = made.file.to_str().unwrap();
     assert_eq!(run(&database, &["import", file]).0, Some(0), "keys that are not in the file stay");
+}
+
+#[test]
+fn an_import_that_was_killed_is_served_by_nobody_and_goes_on_when_it_is_run_again() {
+    let made = made();
+    long_history(made.dir.path(), 600);
+    let (_, told, why) = made.export(&[]);
+    let told: Value = serde_json::from_str(&told).expect(&why);
+
+    let other = TempDir::new();
+    let (database, file) = (other.path().join("adal.db"), made.file.to_str().unwrap());
+    Store::file(&database).kill_at(&["import", file], " rows");
+    let (code, report, _) = run(&database, &["check", "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let rows = report["rows"].as_u64().unwrap();
+    assert!(code == Some(1) && 0 < rows && rows < told["rows"].as_u64().unwrap(), "{report}");
+    let part = "it is a part of a store";
+    assert!(report["problems"].to_string().contains(part), "{report}");
+    let [copy, folder] = ["copy", "folder"].map(|name| other.path().join(name).to_str().unwrap().to_owned());
+    for words in [
+        &["serve"][..],
+        &["export", &copy],
+        &["backup", &copy],
+        &["views", "rebuild"],
+        &["codes", "generate", "--promo", "ten", "--count", "1"],
+        &["catalogue", "export", &folder],
+    ] {
+        let why = refused(&database, words);
+        assert!(why.contains(part) && why.contains("run `adal import`"), "{words:?}: {why}");
+    }
+    assert!(!Path::new(&copy).exists());
+
+    let (code, taken, why) = made.import(&database);
+    assert_eq!((code, serde_json::from_str(&taken).ok()), (Some(0), Some(told)), "{why}");
+    assert_eq!(run(&database, &["export", &copy]).0, Some(0));
+    assert!(
+        frames(&made.file) == frames(Path::new(&copy)),
+        "an import that was run again is as one that was not cut off"
+    );
+    assert!(run(&database, &["check"]).1.starts_with("sound: "));
+    Process::start(other.path()).stop();
+}
+
+#[test]
+fn a_key_that_was_revoked_since_stays_revoked_when_its_file_is_imported_again() {
+    let made = made();
+    assert_eq!(made.export(&[]).0, Some(0));
+    let target = made.dir.path().join("other.db");
+    assert_eq!(made.import(&target).0, Some(0));
+    let keys = || -> Value { serde_json::from_str(&run(&target, &["keys", "list", "--json"]).1).unwrap() };
+    let id = keys()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(run(&target, &["keys", "revoke", &id]).0, Some(0));
+    let revoked = keys();
+    assert!(revoked[0]["revoked_at"].is_string(), "{revoked}");
+    assert_eq!(made.import(&target).0, Some(0));
+    assert_eq!(keys(), revoked);
 }
 
 #[test]

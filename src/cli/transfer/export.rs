@@ -158,7 +158,10 @@ async fn owed(store: &dyn Storage, source: &EntityKey) -> Result<Vec<(u64, u32)>
         let text = format!("{source}: {MAX_OWED} effects or more are owed: have a server deliver them first");
         return Err(Failure::Other(text));
     }
-    Ok(owed.into_iter().map(|one| (one.seq, one.index)).collect())
+    let mut owed: Vec<_> = owed.into_iter().map(|one| (one.seq, one.index)).collect();
+    // What an adoption owes again may stand where it stood before as well.
+    owed.dedup();
+    Ok(owed)
 }
 
 async fn codes(store: &dyn Storage, writer: &mut Writer) -> Result<(), Failure> {

@@ -11,7 +11,10 @@ use std::{path::Path, process::ExitCode};
 use adal_actors::ports::StoreError;
 
 use self::file::{FileError, Totals};
-use super::{Done, block_on, print_json, store::open_all};
+use super::{
+    Done, block_on, print_json,
+    store::{open_all, open_to_import},
+};
 use crate::config::Config;
 
 /// Why a store is not carried over.
@@ -27,7 +30,7 @@ enum Failure {
 
 pub(super) fn export(config: &Config, path: &Path, resume: bool, json: bool) -> Done {
     let totals = block_on(async {
-        let store = open_all(config, false).await?;
+        let store = open_all(config).await?;
         let done = export::export(&*store, path, resume).await;
         store.close().await?;
         Ok::<_, Box<dyn std::error::Error>>(done?)
@@ -37,8 +40,9 @@ pub(super) fn export(config: &Config, path: &Path, resume: bool, json: bool) -> 
 
 pub(super) fn import(config: &Config, path: &Path, json: bool) -> Done {
     let totals = block_on(async {
-        let store = open_all(config, true).await?;
-        let done = import::import(&store, path).await;
+        let [store, looking] = open_to_import(config).await?;
+        let done = import::import(&store, &*looking, path).await;
+        looking.close().await?;
         store.close().await?;
         Ok::<_, Box<dyn std::error::Error>>(done?)
     })??;

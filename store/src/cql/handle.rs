@@ -59,6 +59,14 @@ pub(super) struct Known {
     pub(super) adopted: Option<StoredRow>,
 }
 
+impl Known {
+    /// Of an entity without rows.
+    pub(super) fn nothing() -> Self {
+        let print = Print::default();
+        Self { tip: None, print, wake: None, timer: None, listed: 0, snapshot: None, adopted: None }
+    }
+}
+
 /// How far an append or an adoption is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {

@@ -226,16 +226,22 @@ impl Inner {
             return Err(Stop::Fenced.told(&entity));
         }
         let mut state = self.handles.lock(&entity).await;
+        self.append_in(append, &mut state).await
+    }
+
+    /// Appends to an entity whose handle is held.
+    pub(super) async fn append_in(&self, append: Append, state: &mut Locked) -> Result<(), StoreError> {
+        let entity = append.entity.clone();
         let deadline = self.deadline();
         let wanted = print(&append.row);
         let seq = append.row.seq;
         let repeats = |pending: &Pending| pending.row.place.seq == seq && pending.print == wanted;
         if state.adopting.is_none() && state.pending.as_deref().is_some_and(repeats) {
-            return self.finish(&entity, &mut state, deadline).await.map_err(|stop| stop.told(&entity));
+            return self.finish(&entity, state, deadline).await.map_err(|stop| stop.told(&entity));
         }
         // Another content than what is in doubt: that one comes first, and this is not its place any more.
-        self.settle(&entity, &mut state, deadline).await.map_err(|stop| stop.for_reader(&entity))?;
-        let known = self.known(&entity, &mut state, deadline).await?;
+        self.settle(&entity, state, deadline).await.map_err(|stop| stop.for_reader(&entity))?;
+        let known = self.known(&entity, state, deadline).await?;
         let head = known.tip.map_or(0, |tip| tip.seq);
         if seq != head + 1 {
             return match self.is_there(&entity, &append.row, &known).await? {
@@ -243,8 +249,8 @@ impl Inner {
                 false => Err(StoreError::Fenced(entity)),
             };
         }
-        self.begin_append(append, &mut state, known, deadline).await?;
-        self.finish(&entity, &mut state, deadline).await.map_err(|stop| stop.told(&entity))
+        self.begin_append(append, state, known, deadline).await?;
+        self.finish(&entity, state, deadline).await.map_err(|stop| stop.told(&entity))
     }
 
     /// Whether a row stands in the history as it is here.

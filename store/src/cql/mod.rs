@@ -28,6 +28,7 @@ mod derived;
 mod driver;
 mod failure;
 mod handle;
+mod importing;
 mod journal;
 mod keys;
 mod marks;
@@ -620,6 +621,18 @@ impl Storage for CqlStore {
     async fn deposed(&self) -> Arc<str> {
         self.inner.owner.deposed().await;
         "another server has claimed the shards".into()
+    }
+
+    async fn is_importing(&self) -> Result<bool, StoreError> {
+        self.inner.is_importing().await
+    }
+
+    async fn set_importing(&self, importing: bool) -> Result<(), StoreError> {
+        self.whole(move |inner| async move { inner.set_importing(importing).await }).await
+    }
+
+    async fn append_anew(&self, append: Append) -> Result<(), StoreError> {
+        self.whole(|inner| async move { inner.append_anew(append).await }).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -299,6 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn a_history_that_was_begun_anew_is_of_its_new_rows_alone() {
+        // An import of owner 1 was cut off at row 3; that of owner 2 has come to row 1, was cut off, and owner 3's to row 2.
+        let left = [R(1, 1, 0), R(2, 1, 1), R(3, 1, 1)];
+        let rows = [left[0], R(1, 2, 0), left[1], left[2]];
+        assert_eq!(seqs(None, &rows), Ok(Some((at(1, 2), vec![R(1, 2, 0)]))));
+        let rows = [left[0], R(1, 2, 0), R(1, 3, 0), left[1], R(2, 3, 3), left[2]];
+        let anew = vec![R(1, 3, 0), R(2, 3, 3)];
+        assert_eq!(seqs(None, &rows), Ok(Some((at(2, 3), anew.clone()))));
+        // Somebody had adopted what the first one left: that is void as well.
+        let rows = [rows.as_slice(), &[R(4, 2, 1)]].concat();
+        assert_eq!(seqs(None, &rows), Ok(Some((at(2, 3), anew))));
+    }
+
+    #[test]
     fn a_snapshot_counts_as_a_row() {
         let rows = [R(5, 1, 1), R(6, 1, 1), R(6, 2, 1)];
         assert_eq!(seqs(Some(at(5, 1)), &rows), Ok(Some((at(6, 2), vec![R(6, 2, 1)]))));

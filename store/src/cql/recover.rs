@@ -50,11 +50,28 @@ const ADVANCE: Duration = Duration::from_secs(30);
 /// Recovers all shards, then tells whoever waits; beside that keeps the watermarks moving, of those that are recovered,
 /// until the store is gone.
 pub(super) async fn run(inner: Weak<Inner>) {
+    // What an import has left is not to be adopted: it is written anew (see `importing`), and no server serves it.
+    if is_importing(&inner).await {
+        return;
+    }
     let both = || async { tokio::join!(recover(&inner), keep_moving(&inner)) };
     // Without it nobody would be told what is owed, and the next owner would have ever more to look at.
     while AssertUnwindSafe(both()).catch_unwind().await.is_err() {
         counter!("adal_cql_recovery_panics_total").increment(1);
         tracing::error!("the recovery panicked, and begins again");
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// However long the database is away.
+async fn is_importing(inner: &Weak<Inner>) -> bool {
+    loop {
+        let Some(inner) = inner.upgrade().filter(|inner| !inner.owner.has_ended()) else { return true };
+        match inner.is_importing().await {
+            Ok(importing) => return importing,
+            Err(error) => tracing::debug!(%error, "whether an import is under way is asked again"),
+        }
+        drop(inner);
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -32,6 +32,7 @@ pub(super) enum Work {
     AddCounts(Vec<(BannerId, Day, BannerCounts)>),
     PutPeriodKey(Timestamp, [u8; 32]),
     ForgetPeriodKeys(Timestamp),
+    SetImporting(bool),
 }
 
 impl Work {
@@ -95,6 +96,7 @@ pub(super) fn apply(conn: &Connection, work: &Work, next_num: &mut i64, may_appe
         Work::AddCounts(counts) => Ok(Done::Other(super::counts::add(conn, counts)?)),
         Work::PutPeriodKey(until, secret) => Ok(Done::Other(super::periods::put(conn, *until, secret)?)),
         Work::ForgetPeriodKeys(before) => Ok(Done::Other(super::periods::forget(conn, *before)?)),
+        Work::SetImporting(importing) => Ok(Done::Other(super::importing::set(conn, *importing)?)),
     }
 }
 

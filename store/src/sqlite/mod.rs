@@ -21,6 +21,7 @@ mod checkpoint;
 mod codes;
 mod counts;
 mod failure;
+mod importing;
 mod keys;
 mod layout;
 mod log;
@@ -297,6 +298,19 @@ impl Storage for SqliteStore {
 
     fn place(&self) -> String {
         self.inner.path.display().to_string()
+    }
+
+    async fn is_importing(&self) -> Result<bool, StoreError> {
+        self.read(importing::stands).await
+    }
+
+    async fn set_importing(&self, importing: bool) -> Result<(), StoreError> {
+        self.write(Work::SetImporting(importing)).await.map(drop)
+    }
+
+    /// A row goes on where the rows end: nothing has to be void.
+    async fn append_anew(&self, append: Append) -> Result<(), StoreError> {
+        self.append(append).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

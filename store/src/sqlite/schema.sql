@@ -3,7 +3,7 @@
 
 -- What the file is: format and the version that made it; `api_keys`, raised by every change to a key (a cheap poll);
 -- `settled`, raised to settle the outcome of a failed commit; `room`, a filler that comes and goes while the writer
--- looks whether there is room again.
+-- looks whether there is room again; `importing`, there from the beginning of an import until its end.
 CREATE TABLE meta (
     name TEXT NOT NULL PRIMARY KEY,
     value ANY NOT NULL

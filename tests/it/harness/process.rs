@@ -1,7 +1,9 @@
 //! The real binary as a process of its own: what can be killed.
 
 use std::{
+    io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -174,6 +176,18 @@ impl Store {
     /// Runs a command of the real binary on it.
     pub fn adal(&self, words: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_adal")).args(words).envs(self.0.iter().cloned()).output().unwrap()
+    }
+
+    /// Starts a command of the real binary on it, and kills it (`kill -9`) in the middle: once a line that it says to people
+    /// has `word` in it.
+    pub fn kill_at(&self, words: &[&str], word: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_adal"));
+        command.args(words).envs(self.0.iter().cloned()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said: Vec<String> = lines.map(Result::unwrap).take_while(|line| !line.contains(word)).collect();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it ended before it could be killed: {said:?}");
     }
 }
 

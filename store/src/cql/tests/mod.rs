@@ -2,6 +2,7 @@
 
 mod doubt;
 mod faults;
+mod importing;
 mod lists;
 mod ports;
 mod spine;
