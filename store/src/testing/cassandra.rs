@@ -412,7 +412,8 @@ fn start(shared: &mut Shared) {
             return server.resume();
         }
         let folder = Folder::take()?;
-        let options = Options { secure: true, ..Options::default() };
+        // Every test has a keyspace of its own, of 25 tables, and none is dropped: 256 MB are full with a dozen.
+        let options = Options { secure: true, heap: "640m", ..Options::default() };
         shared.server = Some(Cassandra::start(&folder.path, &options)?);
         shared.folder = Some(folder);
         Ok(())
