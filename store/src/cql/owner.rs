@@ -238,8 +238,10 @@ impl Owner {
         let beaten = Instant::now();
         self.beat(standby.beat).await?;
         standby.beat += 1;
+        standby.watched.answer(Instant::now());
         let confirmed = Instant::now();
         let cluster = self.settled().await?;
+        standby.watched.answer(Instant::now());
         if let Some(since) = self.ours_in(&cluster) {
             // An attempt that timed out was done.
             return Ok(self.hold(Held { since, seen: cluster.version, confirmed, beaten }, standby.beat));

@@ -2,7 +2,7 @@
 //!
 //! Pure: the member's own, and of its own clock. Patience counts only time in which the database answered the patient one:
 //! whose beats it could not look at, of those it does not know that they did not come, and while the database was away
-//! nobody could give any. So after such a time everybody's begins anew.
+//! nobody could give any. A database that is slow answers: what counts is each answer, not how often all are looked at.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::db::Beat;
 
-/// Beats that were not looked at for so many times the beat may have moved, or not have been possible.
+/// Time without an answer does not count, where it is longer than so many times the beat.
 const BLIND: u32 = 2;
 
 /// See the module.
@@ -19,33 +19,39 @@ pub(super) struct Watched {
     beat_every: Duration,
     /// By member: its beat, and since when it stands still.
     beats: HashMap<String, (u64, Instant)>,
-    /// When they were last looked at.
-    looked: Option<Instant>,
+    /// When the database last answered anything, once the beats were looked at.
+    answered: Option<Instant>,
 }
 
 impl Watched {
     pub(super) fn new(beat_every: Duration) -> Self {
-        Self { beat_every, beats: HashMap::new(), looked: None }
+        Self { beat_every, beats: HashMap::new(), answered: None }
     }
 
     /// Everybody's beats, as they were found just now.
     pub(super) fn see(&mut self, beats: &[Beat], now: Instant) {
-        let blind = self.looked.is_some_and(|looked| now.duration_since(looked) > self.beat_every * BLIND);
-        if blind {
-            self.beats.values_mut().for_each(|(_, since)| *since = now);
-        }
+        self.answer(now);
         for Beat { member, beat, .. } in beats {
             let (last, since) = self.beats.entry(member.clone()).or_insert((*beat, now));
             if last != beat {
                 (*last, *since) = (*beat, now);
             }
         }
-        self.looked = Some(now);
+        self.answered = Some(now);
     }
 
-    /// Whether the database has answered at all.
+    /// The database answered something just now.
+    pub(super) fn answer(&mut self, now: Instant) {
+        let Some(answered) = &mut self.answered else { return };
+        let without = now.duration_since(std::mem::replace(answered, now));
+        if without > self.beat_every * BLIND {
+            self.beats.values_mut().for_each(|(_, since)| *since += without);
+        }
+    }
+
+    /// Whether the beats were ever seen.
     pub(super) fn has_looked(&self) -> bool {
-        self.looked.is_some()
+        self.answered.is_some()
     }
 
     /// For how long a member's beat stands still; `None`: it never had one.
@@ -74,9 +80,18 @@ mod tests {
         assert_eq!(see(0, 7), Duration::ZERO);
         assert_eq!(see(2, 7), second * 2, "one look that was late is none that failed");
         assert_eq!(see(3, 7), second * 3);
-        assert_eq!(see(6, 7), Duration::ZERO, "nobody knows what it would have done meanwhile");
-        assert_eq!(see(7, 7), second);
-        assert_eq!(see(8, 8), Duration::ZERO);
+        assert_eq!(see(60, 7), second * 3, "nobody knows what it would have done meanwhile");
+        assert_eq!(see(61, 7), second * 4);
+        for at in [63, 65] {
+            watched.answer(begun + second * at);
+        }
+        let mut see = |at: u32, beat| {
+            let now = begun + second * at;
+            watched.see(&beats(beat), now);
+            watched.still_for("a", now).unwrap()
+        };
+        assert_eq!(see(66, 7), second * 9, "who is slow answers");
+        assert_eq!(see(67, 8), Duration::ZERO);
         assert_eq!((watched.still_for("b", begun), watched.has_looked()), (None, true));
     }
 }
