@@ -2,7 +2,7 @@
 //!
 //! Owned by the application, shared by all threads under two short locks. A view writes nothing: counts gather here and
 //! are added to the store's sums every two seconds, all at once; a `kill -9` loses those of the last seconds, a stop
-//! none. Frequencies live in memory alone, for the latest [`REMEMBERED`] pairs of banner and customer: a restart forgets
+//! none. Frequencies live in memory alone, for the latest `REMEMBERED` pairs of banner and customer: a restart forgets
 //! them, and whoever was pushed out is served once more than the document says. Nothing that costs money rests on either.
 
 use std::{

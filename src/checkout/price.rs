@@ -107,7 +107,7 @@ fn facts_of(app: &App, asked: &Asked, state: &State, id: &str, now: Timestamp) -
 /// Prices a cart that nobody holds yet.
 ///
 /// # Errors
-/// As [`price`].
+/// As `price`.
 pub async fn quote(app: &App, asked: &Asked, trial: &Trial) -> Result<Quote, Problem> {
     let watch = Stopwatch::start();
     let priced = price(app, asked, trial, &BTreeMap::new()).await?;

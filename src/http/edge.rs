@@ -1,10 +1,10 @@
 //! The outermost layers around every route.
 //!
-//! [`layer`] gives each request an id, a span and a stop-watch, counts its address, and makes of whatever comes back an
+//! `layer` gives each request an id, a span and a stop-watch, counts its address, and makes of whatever comes back an
 //! answer that keeps the rules: problems rendered in the caller's format, security headers, metrics, one log line.
-//! [`guard`], inside it, ends what takes too long and turns a panic into a 500. Neither knows any route.
+//! `guard`, inside it, ends what takes too long and turns a panic into a 500. Neither knows any route.
 //!
-//! A request must not be cloned before it is routed (actix then panics): what [`layer`] needs for a request whose
+//! A request must not be cloned before it is routed (actix then panics): what `layer` needs for a request whose
 //! future was dropped, it takes out beforehand, into a [`Trace`] that handlers add to.
 
 use std::{

@@ -1,18 +1,18 @@
 //! The whole loop under a hostile store, in simulated time: many seeds, each a few lives of a process.
 //!
 //! The store is a [`Ground`]: one in memory here, and any other from its own crate's tests (feature `simulation`). Whatever
-//! it is, all that a process is shown of it goes past a [`witness`], who lets no row go and none change.
+//! it is, all that a process is shown of it goes past a `witness`, who lets no row go and none change.
 //!
 //! A life is an actix `System` on one thread over a tokio clock that is paused and runs ahead by itself, so minutes take
 //! milliseconds and a seed always gives the same run. Clients ask with ids, at times twice at once, and repeat until
 //! they are answered; the store fails, stalls, fences, and leaves appends in doubt, some of which it does only when their
 //! process is dead and the next one has opened the entity; the machine's clock leaps by an hour or a day; a life ends at
 //! any moment, and only the store outlives it. Where the store is shared, a process is also replaced by another while it
-//! lives. The last life has no faults: everything pending is finished, and then [`check`] compares the journal with what
+//! lives. The last life has no faults: everything pending is finished, and then `check` compares the journal with what
 //! the clients were told.
 //!
 //! `SEED=17 cargo test -p adal-actors simulation` runs one seed, `SEEDS=1000` so many. Rules of other entities are simulated
-//! by another [`Scenario`].
+//! by another `Scenario`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

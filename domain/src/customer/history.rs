@@ -3,7 +3,7 @@
 //! Every decision is made on a copy of the state, and tier and trust are walks over all ended orders. Both would cost a
 //! customer of thousands of orders far more than a new one. So, past what nearly all customers ever have, the older
 //! facts stand in one allocation that all copies of the state share, with notes on how far a walk has come at every
-//! [`STEP`]th of them.
+//! `STEP`th of them.
 //!
 //! What is asked here is a function of the facts and of the arguments, with notes (see there) or without.
 

@@ -2,7 +2,7 @@
 //! midnight, earnings under review that nobody decides.
 //!
 //! Its latest items stand by themselves; the earlier ones are laid together in blocks that all copies share, each block
-//! longer than the next, so that there are few. Below [`OPEN`] items it is a plain list.
+//! longer than the next, so that there are few. Below `OPEN` items it is a plain list.
 
 use std::{
     collections::VecDeque,

@@ -1,13 +1,13 @@
 //! The store on ScyllaDB or Apache Cassandra: the ports on plain inserts that one row fences.
 //!
 //! **Who does what.** A process is a *member*; it claims all shards by a conditional write of the cluster's row, and the
-//! version at which it did is its *epoch* ([`owner`]). Everything else is plain statements, repeated until they succeed:
+//! version at which it did is its *epoch* (`owner`). Everything else is plain statements, repeated until they succeed:
 //! an append writes what finds the row, the row, then verifies that the claim still stands, then writes what follows
-//! from it ([`journal`], [`derived`]). Whoever opens an entity that an earlier owner wrote last adopts it first. What is
+//! from it (`journal`, `derived`). Whoever opens an entity that an earlier owner wrote last adopts it first. What is
 //! history among the rows, and why all this holds, is in [`protocol`]; that it does is searched by the model in
 //! `store/tests/model`.
 //!
-//! **Threads.** Every open and append is a task of its caller's runtime that holds the entity's [`handle`]; the verifying
+//! **Threads.** Every open and append is a task of its caller's runtime that holds the entity's `handle`; the verifying
 //! reads, the beat, the take-over and the watermarks run on the runtime on which the store was opened.
 //!
 //! **What must never happen**: an answer, a published state, an effect or a view before the verification; another content

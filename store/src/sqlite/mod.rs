@@ -1,7 +1,7 @@
 //! The embedded store: the ports on one SQLite file.
 //!
-//! **Who does what.** One writer thread owns the only connection that changes the file ([`writer`]); a few reader
-//! threads own one connection each that cannot ([`reader`]); one more copies the log into the file ([`checkpoint`]). Callers, on whatever thread, put a request into a bounded
+//! **Who does what.** One writer thread owns the only connection that changes the file (`writer`); a few reader
+//! threads own one connection each that cannot (`reader`); one more copies the log into the file (`checkpoint`). Callers, on whatever thread, put a request into a bounded
 //! queue and await the answer; a full queue is `Unavailable` at once. Checks and backups run on threads and connections
 //! of their own. No connection is ever used by two threads.
 //!
@@ -12,7 +12,7 @@
 //! later; a damaged row handed out as a good one. The modules say how each is kept.
 //!
 //! What SQLite does for us: a transaction makes a row, its views, its timer and its outbox durable together, or none.
-//! What it does not: it has no checksums, so bodies carry their own ([`layout`]).
+//! What it does not: it has no checksums, so bodies carry their own (`layout`).
 
 mod apply;
 mod backup;

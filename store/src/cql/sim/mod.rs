@@ -1,4 +1,5 @@
-//! A database in memory that behaves as a CQL cluster may at its worst: for tests of what is above [`Database`].
+//! A database in memory that behaves as a CQL cluster may at its worst: for tests of what is above
+//! [`Database`](super::db::Database).
 //!
 //! Three replicas, each with its own copy. A write reaches two of them before it is done; one that times out has reached
 //! any of them, or none, and may reach the others later or never; a read asks any two and takes the greater stamp of
