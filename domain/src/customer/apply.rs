@@ -45,6 +45,7 @@ pub(super) fn apply(state: &mut State, event: &Event, seq: u64) {
         | Event::ReturnKept { .. } => open_order(state, event),
         Event::Book(_)
         | Event::UsesCounted { .. }
+        | Event::CaptureCounted { .. }
         | Event::Sold { .. }
         | Event::SaleEnded { .. }
         | Event::SegmentsChanged { .. } => marketing(state, event, seq),
@@ -97,6 +98,7 @@ fn marketing(state: &mut State, event: &Event, seq: u64) {
             more.iter().for_each(|one| marketing.count(one));
             less.iter().for_each(|one| marketing.uncount(one));
         }
+        Event::CaptureCounted { key, at } => marketing.note_captured(*key, *at),
         Event::Sold { order, at, .. } => {
             // Orders that old are not returned any more.
             marketing.sales.retain(|sale| at.micros_since(sale.at) < BURN_KEPT_DAYS * Timestamp::DAY);
@@ -252,10 +254,6 @@ fn hold(state: &mut State, event: &Event) {
                     state.holds[i].parts.clear();
                 } else {
                     let hold = state.holds.remove(i);
-                    if let (HoldEnd::Captured { order_id, .. }, None) = (end, &hold.offers) {
-                        let order = OrderKey { shop_id: hold.cart.shop_id.clone(), order_id: order_id.clone() };
-                        note_captured(state, &order, *at);
-                    }
                     if let (HoldEnd::Captured { .. }, Some(step)) = (end, hold.step) {
                         // A pay scan lives ten minutes; an hour outlasts every clock that we accept. A hold that can
                         // still be captured late keeps its step known.
@@ -271,17 +269,6 @@ fn hold(state: &mut State, event: &Event) {
             }
         }
         _ => {}
-    }
-}
-
-/// With offers it is a sale, which is kept anyway.
-fn note_captured(state: &mut State, order: &OrderKey, at: Timestamp) {
-    let key = order.fingerprint();
-    if state.customer_id().is_some()
-        && state.fact(key).is_none()
-        && state.open_orders.iter().all(|open| open.order != *order)
-    {
-        state.rare_mut().marketing.note_captured(key, at);
     }
 }
 

@@ -146,24 +146,14 @@ fn book_bonuses(draft: &mut Draft<'_>, record: &mut Record, decided: Timestamp) 
 /// came back of the order meanwhile is off it at once. A sale is never refused for it: an order whose record cannot be
 /// read gets nothing, and that is signalled.
 pub(super) fn late_bonuses(draft: &mut Draft<'_>, order: &OrderKey) {
-    let (key, now) = (order.fingerprint(), draft.now);
-    let Some(seq) = draft.state.fact(key).filter(|fact| fact.kind() == FactKind::Completed).map(Fact::seq) else {
-        return;
-    };
+    let now = draft.now;
     // Of several carts the first one's offers count, as at a completion.
-    if !sales::is_only_sale(draft, key) {
+    if !sales::is_only_sale(draft, order.fingerprint()) {
         return;
     }
-    let mut record = match draft.record(key, seq) {
-        Ok(record) => record,
-        Err(refusal) => {
-            let detail = format!("bonus points of a late capture: {refusal}");
-            draft.signal(SignalKind::KeptEventRefused, now, Some(&order.shop_id), Some(order), &detail);
-            return;
-        }
-    };
+    let Some(mut record) = completed_record(draft, order, "bonus points of a late capture") else { return };
     let (kept, whole) = record.kept();
-    if !record.with_card || !draft.earns() || (kept == 0 && whole > 0) {
+    if !record.with_card || !draft.earns() || record.is_all_returned() || (kept == 0 && whole > 0) {
         return;
     }
     book_bonuses(draft, &mut record, now);
@@ -172,6 +162,20 @@ pub(super) fn late_bonuses(draft: &mut Draft<'_>, order: &OrderKey) {
         // Nothing of the order itself changed now: it counts as decided when the latest fact was.
         let decided = draft.state.fact_time;
         draft.emit(Event::OrderAmended { decided, record: Box::new(record) });
+    }
+}
+
+/// The record of an order that was completed before its hold was captured; one that cannot be read is signalled.
+pub(super) fn completed_record(draft: &mut Draft<'_>, order: &OrderKey, what: &str) -> Option<Record> {
+    let (key, now) = (order.fingerprint(), draft.now);
+    let seq = draft.state.fact(key).filter(|fact| fact.kind() == FactKind::Completed).map(Fact::seq)?;
+    match draft.record(key, seq) {
+        Ok(record) => Some(record),
+        Err(refusal) => {
+            let detail = format!("{what}: {refusal}");
+            draft.signal(SignalKind::KeptEventRefused, now, Some(&order.shop_id), Some(order), &detail);
+            None
+        }
     }
 }
 

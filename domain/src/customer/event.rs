@@ -151,6 +151,13 @@ pub enum Event {
         /// One less of each.
         less: Vec<CountedUse>,
     },
+    /// A hold without offers was captured, for an order that has not come: it counts as one until that comes.
+    CaptureCounted {
+        /// The order's fingerprint.
+        key: u64,
+        /// When.
+        at: Timestamp,
+    },
     /// A hold with offers was captured: all that a later return of its order needs.
     Sold {
         /// The order.

@@ -234,10 +234,21 @@ pub(super) fn capture(
     if ended.is_some() {
         earn::late_bonuses(draft, &order);
         returns::give_back_if_whole(draft, &order)?;
+    } else if hold.offers.is_none() {
+        count_capture(draft, &order);
     }
     let uncovered = uncovered(draft, &order, wanted - points, gone);
     let shop_id = order.shop_id;
     Ok(Reply::Captured { quote: Box::new(sold), uncovered, order_id: order_id.clone(), shop_id })
+}
+
+/// A captured hold is the customer's order until that comes; with offers it is a sale, which is kept anyway.
+fn count_capture(draft: &mut Draft<'_>, order: &OrderKey) {
+    let is_open = draft.state.open_orders.iter().any(|open| open.order == *order);
+    if !is_open && draft.state.customer_id().is_some() {
+        let (key, at) = (order.fingerprint(), draft.now);
+        draft.emit(Event::CaptureCounted { key, at });
+    }
 }
 
 /// What a capture past its time can still take: as far as points remain, none where the card may not burn now.

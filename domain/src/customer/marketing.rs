@@ -1,8 +1,8 @@
 //! What a customer keeps of offers: the segments it is in, how often it has used what is limited per customer, its
 //! exchanges with promos, and the sales that offers were part of.
 //!
-//! Absent for a customer who never met an offer, or of whom nothing of it is left. Changed by `apply` alone; what may happen is decided in `holds` and
-//! `sales`.
+//! Absent for a customer who never met an offer, or of whom nothing of it is left. Changed by `apply` alone; what may happen
+//! is decided in `holds` and `sales`.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,6 @@ use super::{
     Event,
     draft::Draft,
     earn,
-    facts::{Fact, FactKind},
     ledger::{EarnedBy, LotPart, Pending},
     order::{KeptReturn, Record},
     read::{Cause, LineRefund, Refund},
@@ -76,8 +75,11 @@ fn level(record: &mut Record) {
 /// Takes back what the returns booked so far leave nothing for of an order's bonuses.
 pub(super) fn claw_bonuses_back(draft: &mut Draft<'_>, record: &mut Record, at: Timestamp) {
     let (money_kept, money) = record.kept();
+    // Of an order that cost nothing no share of money says what is kept.
+    let nothing_kept = record.is_all_returned();
     for bonus in &mut record.bonuses {
-        let due = bonus.points - kept_of(bonus.points, money_kept, money) - bonus.clawed_back;
+        let kept = if nothing_kept { 0 } else { kept_of(bonus.points, money_kept, money) };
+        let due = bonus.points - kept - bonus.clawed_back;
         if due > 0 {
             bonus.clawed_back += due;
             claw_back(draft, &record.order, EarnedBy::Offer(bonus.funded_by), bonus.expires, due, at);
@@ -166,9 +168,8 @@ fn default_refunds(record: &Record, lines: &[(usize, i64)], left: i64) -> Vec<i6
 /// # Errors
 /// As [`sales::give_back`].
 pub(super) fn give_back_if_whole(draft: &mut Draft<'_>, order: &OrderKey) -> Result<(), Refusal> {
-    let (key, now) = (order.fingerprint(), draft.now);
-    let completed = draft.state.fact(key).filter(|fact| fact.kind() == FactKind::Completed).map(Fact::seq);
-    let Some(record) = completed.and_then(|seq| draft.record(key, seq).ok()) else { return Ok(()) };
+    let now = draft.now;
+    let Some(record) = earn::completed_record(draft, order, "what a late capture took") else { return Ok(()) };
     if record.is_all_returned() {
         sales::give_back(draft, order, now)?;
         give_all_back(draft, order, now);

@@ -3,6 +3,8 @@
 //! The rules of the exchanges with promos stand in `promo::protocol`; each function here writes the row that makes its
 //! effects true. It must never let a use count twice, nor come back for a sale that still stands.
 
+use std::collections::HashMap;
+
 use super::{
     Event, Reply,
     command::{HoldRequest, Lately, OfferedHold},
@@ -343,12 +345,16 @@ pub(super) fn repriced(draft: &Draft<'_>, record: &Record, kept: &KeptReturn) ->
     let nobody = Shopper::guest();
     let basis = sale.hold.basis(&draft.context.calendar, &nobody);
     let of = |id: &LineId| record.line(id).map(|i| &record.lines[i]);
-    if !record.lines.iter().all(|line| sale.has(line)) {
+    let sold = sale.sold();
+    let sold = |line: &RecordLine| sold.get(&line.line.line_id).copied().unwrap_or(0);
+    // As much of each was sold; what is weighed may weigh more than was thought.
+    let was_sold = |line: &RecordLine| sold(line) > 0 && (line.line.unit == Unit::Gram || line.bought() <= sold(line));
+    if !record.lines.iter().all(was_sold) {
         return Ok(None);
     }
     // Of a line that weighs more than was sold, what is kept is that share of what was sold.
     let share = |line: &RecordLine, quantity: i64| {
-        let (bought, sold) = (line.bought(), sale.sold(&line.line.line_id));
+        let (bought, sold) = (line.bought(), sold(line));
         if bought > sold { mul_div_floor(sold, quantity, bought) } else { quantity }
     };
     let whole = keep(&basis, |id| of(id).map_or(0, |line| share(line, line.bought())))?;
@@ -422,18 +428,12 @@ pub(super) struct SaleRecord {
 }
 
 impl SaleRecord {
-    /// How much of a line was sold; 0: it is none of the cart's.
-    fn sold(&self, id: &LineId) -> i64 {
+    /// How much of each line of the cart was sold.
+    fn sold(&self) -> HashMap<&LineId, i64> {
         match &self.lines {
-            Some(lines) => lines.iter().find(|line| line.line_id == *id).map_or(0, |line| line.quantity),
-            None => self.hold.cart.lines.iter().find(|line| line.line_id == *id).map_or(0, |line| line.quantity),
+            Some(lines) => lines.iter().map(|line| (&line.line_id, line.quantity)).collect(),
+            None => self.hold.cart.lines.iter().map(|line| (&line.line_id, line.quantity)).collect(),
         }
-    }
-
-    /// Whether an ordered line is one that was sold, as much of it; what is weighed may weigh more than was thought.
-    fn has(&self, line: &RecordLine) -> bool {
-        let sold = self.sold(&line.line.line_id);
-        sold > 0 && (line.line.unit == Unit::Gram || line.bought() <= sold)
     }
 }
 

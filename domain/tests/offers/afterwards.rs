@@ -109,6 +109,19 @@ fn what_weighs_more_than_was_sold_is_refunded_by_what_it_weighs() {
 }
 
 #[test]
+fn the_points_of_an_order_that_cost_nothing_go_back_with_it() {
+    let bonus = offer("a", json!({"discount": {"type": "bonus_points", "points": 7}}));
+    let mut till = Till::new(Case::new(vec![bonus], cart(json!([line("gift", 1, 0)]))));
+    let (_, held, _) = till.hold("h").unwrap();
+    till.capture(&held, None);
+    till.order("placed", placed(&[line("gift", 1, 0)]));
+    till.order("completed", OrderFact::Completed { paid_minor: 0 });
+    assert_eq!(till.journal.state.ledger.pending(), 7);
+    till.returned("all", some("gift", 1), false);
+    assert_eq!(till.journal.state.ledger.pending(), 0);
+}
+
+#[test]
 fn a_captured_hold_without_offers_is_an_order_too() {
     let welcome = offer(
         "a",
