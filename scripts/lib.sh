@@ -17,6 +17,8 @@ die() {
     exit 1
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+# A path as a script takes it: from the project's root, where it is not whole.
+whole_path() { case "$1" in /*) printf '%s\n' "$1" ;; *) printf '%s\n' "$ROOT/$1" ;; esac }
 
 # The first Python that is new enough, as load-tests/replay/setup.sh looks for it.
 find_python() {

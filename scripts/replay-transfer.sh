@@ -26,11 +26,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-data="${REPLAY_DATA:-$CACHE/replay-transfer-data}"
-case "$data" in
-/*) ;;
-*) data="$ROOT/$data" ;;
-esac
+data="$(whole_path "${REPLAY_DATA:-$CACHE/replay-transfer-data}")"
 only_one "$(basename "$data")"
 
 scripts/setup.sh test

@@ -8,11 +8,7 @@
 . scripts/server.sh
 . scripts/cql.sh
 
-data="${REPLAY_DATA:-$CACHE/replay-data}"
-case "$data" in
-/*) ;;
-*) data="$ROOT/$data" ;;
-esac
+data="$(whole_path "${REPLAY_DATA:-$CACHE/replay-data}")"
 only_one "$(basename "$data")"
 
 scripts/setup.sh test

@@ -6,7 +6,7 @@ use adal_domain::offers::NormalCode;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Server, fresh_key},
+    harness::{Answer, Server, fresh_key},
     routes::offer,
 };
 
@@ -16,6 +16,11 @@ fn promo(server: &Server, id: &str) {
 
 fn job(server: &Server, id: &str) -> Value {
     server.admin().get(&format!("/v1/jobs/{id}")).ok(200).body
+}
+
+fn delete(server: &Server, path: &str) -> Answer {
+    let key = fresh_key();
+    server.admin().send("DELETE", path, &[("Idempotency-Key", key.as_str())], None).unwrap()
 }
 
 fn until(server: &Server, id: &str, what: impl Fn(&Value) -> bool) -> Value {
@@ -94,10 +99,7 @@ fn a_job_goes_on_after_a_restart_and_stops_when_it_is_told() {
     assert!(job(&server, &first)["done"].as_u64().unwrap() >= some);
     until(&server, &first, |job| job["state"] == "done");
     until(&server, &second, |job| job["done"].as_u64() > Some(0));
-    let cancel = |id: &str| {
-        let key = fresh_key();
-        server.admin().send("DELETE", &format!("/v1/jobs/{id}"), &[("Idempotency-Key", key.as_str())], None).unwrap()
-    };
+    let cancel = |id: &str| delete(&server, &format!("/v1/jobs/{id}"));
     let cancelled = cancel(&second).ok(200);
     assert!(!cancelled.replayed() && cancel(&second).ok(200).replayed());
     let cancelled = cancelled.body;
@@ -124,8 +126,7 @@ fn no_code_is_made_for_a_promo_that_was_deleted_and_those_that_were_are_free_aga
     server.admin().put("/v1/promos/b", &shared).problem(422, "offer_invalid");
     let many = ask(&server, "a", &json!({"count": 1_000_000}));
     until(&server, &many, |job| job["done"].as_u64() > Some(0));
-    let key = fresh_key();
-    server.admin().send("DELETE", "/v1/promos/a", &[("Idempotency-Key", key.as_str())], None).unwrap().ok(200);
+    delete(&server, "/v1/promos/a").ok(200);
     let ended = until(&server, &many, |job| job["state"] != "open");
     assert_eq!((&ended["state"], ended["done"].as_u64() < Some(1_000_000)), (&json!("cancelled"), true), "{ended}");
     server.admin().put("/v1/promos/b", &shared).ok(200);

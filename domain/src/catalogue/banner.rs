@@ -216,7 +216,7 @@ pub fn is_open_to(kind: OfferKind, offer: &Offer, viewer: &Viewer<'_>, now: Time
         // Where the viewer is not in a shop yet, or has not said through what it will buy, it may still be the right one.
         && viewer.channel.is_none_or(|channel| is_one_of(conditions.channels.as_deref(), Some(&channel)))
         && viewer.shop.is_none_or(|shop| is_one_of(conditions.shops.as_deref(), Some(shop)))
-        // But none is where the list is empty.
+        // Where a list is empty, none is.
         && conditions.channels.as_ref().is_none_or(|all| !all.is_empty())
         && conditions.shops.as_ref().is_none_or(|all| !all.is_empty())
         && check_shopper(conditions, viewer.shopper).is_ok()

@@ -4,10 +4,7 @@ use adal_domain::{
     amounts::MAX_ORDER_MINOR,
     ids::LineId,
     line::MAX_QUANTITY,
-    offers::{
-        CompiledOffers, Condition, NormalCode, Offered, Reason, Repriced, Reserved, TypedCode, document::Locale,
-        reprice,
-    },
+    offers::{CompiledOffers, Condition, NormalCode, Offered, Reason, Repriced, TypedCode, document::Locale, reprice},
 };
 use serde_json::{Value, json};
 
@@ -183,17 +180,7 @@ fn a_part_of_a_hold_is_priced_with_its_own_offers() {
     let mut case = Case::new(offers, cart(json!([piece("a", 3, 100), piece("b", 1, 100)])));
     let held = case.run();
     assert_eq!(held.discounts, [150 + 38, 50 + 12]);
-    let reserved: Vec<Reserved> = held
-        .applied
-        .iter()
-        .map(|a| Reserved {
-            id: a.offer_id.clone(),
-            kind: a.kind,
-            offer: a.offer.clone(),
-            code: a.code.clone(),
-            most_minor: i64::MAX,
-        })
-        .collect();
+    let reserved = crate::say::reserved(&held);
     let mut captured = |lines: Value, restricted: &[LineId]| -> Offered {
         case.cart = cart(lines);
         reprice(&Repriced {

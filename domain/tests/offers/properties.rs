@@ -9,7 +9,7 @@ use adal_domain::{
     amounts::mul_div_floor,
     catalogue::banner::{Viewer, is_open_to},
     checkout::restricted,
-    offers::{Condition, OfferKind, Offered, Reason, Repriced, Reserved, reprice},
+    offers::{Condition, OfferKind, Offered, Reason, Repriced, reprice},
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -257,17 +257,7 @@ proptest! {
 }
 
 fn repriced(case: &Case, quote: &Offered) -> Offered {
-    let reserved: Vec<Reserved> = quote
-        .applied
-        .iter()
-        .map(|a| Reserved {
-            id: a.offer_id.clone(),
-            kind: a.kind,
-            offer: a.offer.clone(),
-            code: a.code.clone(),
-            most_minor: i64::MAX,
-        })
-        .collect();
+    let reserved = crate::say::reserved(quote);
     reprice(&Repriced {
         cart: &case.cart,
         subtotals: &case.subtotals(),

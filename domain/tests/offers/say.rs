@@ -5,7 +5,9 @@ use std::sync::Arc;
 use adal_domain::{
     checkout::{Cart, check_cart},
     ids::OfferId,
-    offers::{Asked, CompiledOffers, Offer, OfferKind, Offered, Reason, Shopper, TypedCode, Use, evaluate},
+    offers::{
+        Applied, Asked, CompiledOffers, Offer, OfferKind, Offered, Reason, Reserved, Shopper, TypedCode, Use, evaluate,
+    },
     policy::Policy,
     time::{Calendar, Timestamp},
 };
@@ -90,6 +92,18 @@ impl Case {
     pub fn run(&self) -> Offered {
         self.run_with(&adal_domain::offers::unlimited)
     }
+}
+
+/// What a hold would keep of a quote's offers, as if no budget paid for them.
+pub fn reserved(quote: &Offered) -> Vec<Reserved> {
+    let of = |a: &Applied| Reserved {
+        id: a.offer_id.clone(),
+        kind: a.kind,
+        offer: a.offer.clone(),
+        code: a.code.clone(),
+        most_minor: i64::MAX,
+    };
+    quote.applied.iter().map(of).collect()
 }
 
 /// The discounts of one campaign on these lines.

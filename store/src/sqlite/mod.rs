@@ -1,9 +1,9 @@
 //! The embedded store: the ports on one SQLite file.
 //!
 //! **Who does what.** One writer thread owns the only connection that changes the file (`writer`); a few reader
-//! threads own one connection each that cannot (`reader`); one more copies the log into the file (`checkpoint`). Callers, on whatever thread, put a request into a bounded
-//! queue and await the answer; a full queue is `Unavailable` at once. Checks and backups run on threads and connections
-//! of their own. No connection is ever used by two threads.
+//! threads own one connection each that cannot (`reader`); one more copies the log into the file (`checkpoint`). Callers, on
+//! whatever thread, put a request into a bounded queue and await the answer; a full queue is `Unavailable` at once. Checks
+//! and backups run on threads and connections of their own. No connection is ever used by two threads.
 //!
 //! **One server per file**: [`SqliteStore::open`] takes a lock that the operating system releases when the process dies.
 //! The CLI opens the same file beside it ([`SqliteStore::open_shared`]) for keys and backups, and cannot append.
