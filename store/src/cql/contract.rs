@@ -11,7 +11,7 @@ use adal_domain::{
 
 use super::db::{
     Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, JournalRow, KeyRow, ListPart, OutboxPlace, OutboxRow,
-    Place, Queue, SnapshotRow, Stretch, TimerRow, ViewEntry, Watermark,
+    Place, Queue, SnapshotRow, StampedView, Stretch, TimerRow, ViewEntry, Watermark,
 };
 
 /// Runs every case.
@@ -97,8 +97,16 @@ async fn rows_are_found_by_stretches(db: &dyn Database) {
         db.insert_row(&whose, one).await.unwrap();
     }
     db.insert_row(&whose, &all[0]).await.unwrap();
-    db.insert_rows(&whose, &all[2..]).await.unwrap();
+    let rest: Vec<_> = all[2..].iter().map(|row| (whose.clone(), row.clone())).collect();
+    db.insert_rows(&rest).await.unwrap();
     db.insert_row(&promo("stretches"), &row(at(9, 9), 9)).await.unwrap();
+    // Of several entities in one statement.
+    let others = [(customer("beside 1"), row(at(1, 1), 6)), (promo("beside 2"), row(at(1, 1), 7))];
+    db.insert_rows(&others).await.unwrap();
+    for (entity, row) in &others {
+        let whole = Stretch { after: Place::FIRST, before: Place::LAST, descending: false, limit: 100 };
+        assert_eq!(db.rows(entity, whole).await.unwrap(), std::slice::from_ref(row));
+    }
 
     let stretch = |after, before, descending, limit| Stretch { after, before, descending, limit };
     let whole = stretch(Place::FIRST, Place::LAST, false, 100);
@@ -241,33 +249,42 @@ fn entry(key: &str, filter: &str, seq: u64) -> ViewEntry {
     ViewEntry { key, filter, entity: customer("v"), seq, value: seq.to_be_bytes().to_vec() }
 }
 
+fn stamped(view: View, entry: ViewEntry, stamp: i64) -> StampedView {
+    StampedView { view, entry, stamp }
+}
+
 async fn the_greater_stamp_counts_for_views(db: &dyn Database) {
     let view = View::CardByBarcode;
-    db.put_views(&[(view, entry("k1", "f", 2))], 2).await.unwrap();
-    db.put_views(&[(view, entry("k1", "", 1))], 1).await.unwrap();
+    db.put_views(&[stamped(view, entry("k1", "f", 2), 2)]).await.unwrap();
+    db.put_views(&[stamped(view, entry("k1", "", 1), 1)]).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), Some(entry("k1", "f", 2)));
     db.delete_view(view, "k1", 1).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), Some(entry("k1", "f", 2)), "deleted before it was written");
     db.delete_view(view, "k1", 3).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), None);
-    db.put_views(&[(view, entry("k1", "f", 2))], 2).await.unwrap();
+    db.put_views(&[stamped(view, entry("k1", "f", 2), 2)]).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), None, "a late repeat brings nothing back");
-    db.put_views(&[(view, entry("k1", "f", 4))], 4).await.unwrap();
+    db.put_views(&[stamped(view, entry("k1", "f", 4), 4)]).await.unwrap();
     assert_eq!(db.view(view, "k1").await.unwrap(), Some(entry("k1", "f", 4)));
     assert_eq!(db.view(View::HoldById, "k1").await.unwrap(), None);
     // More than go into one statement, and one that alone is larger than all that are put together.
-    let mut many: Vec<_> =
-        (1..=300).map(|number| (View::HoldById, entry(&format!("h{number:03}"), "f", number))).collect();
-    many[7].1.value = vec![7; 40_000];
-    db.put_views(&many, 9).await.unwrap();
-    for (of, entry) in &many {
-        assert_eq!(db.view(*of, &entry.key).await.unwrap().as_ref(), Some(entry));
+    let hold = |number| stamped(View::HoldById, entry(&format!("h{number:03}"), "f", number), 9);
+    let mut many: Vec<_> = (1..=300).map(hold).collect();
+    many[7].entry.value = vec![7; 40_000];
+    db.put_views(&many).await.unwrap();
+    for StampedView { view, entry, .. } in &many {
+        assert_eq!(db.view(*view, &entry.key).await.unwrap().as_ref(), Some(entry));
     }
+    // Several at once: those that there are.
+    let mut found = db.views(View::HoldById, &["h003", "nobody's", "h001", "k1"]).await.unwrap();
+    found.sort_by_key(|entry| entry.seq);
+    assert_eq!(found, [many[0].entry.clone(), many[2].entry.clone()]);
+    assert_eq!(db.views(View::HoldById, &[]).await.unwrap(), []);
 
     let mut expected = vec![entry("k1", "f", 4)];
     for number in 0..25 {
         let one = entry(&format!("scan{number:02}"), "", number + 1);
-        db.put_views(&[(view, one.clone())], 1).await.unwrap();
+        db.put_views(&[stamped(view, one.clone(), 1)]).await.unwrap();
         expected.push(one);
     }
     let (mut found, mut cursor) = (Vec::new(), None::<Cursor>);

@@ -201,6 +201,26 @@ pub struct ViewEntry {
     pub value: Vec<u8>,
 }
 
+/// A row of `view_row`, and the stamp under which it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampedView {
+    /// The view.
+    pub view: View,
+    /// The row.
+    pub entry: ViewEntry,
+    /// Its stamp.
+    pub stamp: i64,
+}
+
+/// A table whose rows may be written together with those of other partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// By kind and id of an entity.
+    Journal,
+    /// By name of a view and key.
+    ViewRow,
+}
+
 /// Which partition of `view_list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListPart<'a> {
@@ -277,6 +297,10 @@ pub trait Database: Send + Sync + 'static {
         None
     }
 
+    /// Which nodes a partition lies on, as a number: rows that share it may be written in one statement and cost a cluster
+    /// no more than each alone. (Its key is two texts in every [`Table`].) A guess is good enough.
+    fn home(&self, table: Table, first: &str, second: &str) -> u64;
+
     // --- cluster: the only conditional writes -------------------------------------------------------------------
 
     /// `SELECT * FROM cluster WHERE name = 'adal'`. `None`: nobody ever claimed anything.
@@ -303,8 +327,9 @@ pub trait Database: Send + Sync + 'static {
 
     /// Inserts a row. The caller never gives another content for the same place.
     async fn insert_row(&self, entity: &EntityKey, row: &JournalRow) -> Done;
-    /// Inserts rows of one entity in one batch: all are seen or none.
-    async fn insert_rows(&self, entity: &EntityKey, rows: &[JournalRow]) -> Done;
+    /// Inserts rows in one batch. Of one entity all are seen or none; of several the rows of any may be done where those of
+    /// another are not, and [`Failed::NotDone`] says that none was.
+    async fn insert_rows(&self, rows: &[(EntityKey, JournalRow)]) -> Done;
     /// Rows of a stretch, whole. The caller bounds `limit` by what it can hold.
     async fn rows(&self, entity: &EntityKey, stretch: Stretch) -> Result<Vec<JournalRow>, Failed>;
     /// Rows of a stretch without bodies.
@@ -390,12 +415,14 @@ pub trait Database: Send + Sync + 'static {
 
     // --- views --------------------------------------------------------------------------------------------------
 
-    /// Upserts into `view_row`, in few statements: some may be seen before others.
-    async fn put_views(&self, rows: &[(View, ViewEntry)], stamp: i64) -> Done;
+    /// Upserts into `view_row`, in few statements: some may be seen before others, and after a failure any may be done.
+    async fn put_views(&self, rows: &[StampedView]) -> Done;
     /// Deletes from `view_row`.
     async fn delete_view(&self, view: View, key: &str, stamp: i64) -> Done;
     /// One row.
     async fn view(&self, view: View, key: &str) -> Result<Option<ViewEntry>, Failed>;
+    /// Those of these keys (100 at most) that there are, in any order.
+    async fn views(&self, view: View, keys: &[&str]) -> Result<Vec<ViewEntry>, Failed>;
     /// Rows of `view_row` of any view, in any fixed order, about `limit` at a time. For tools.
     async fn scan_views(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<(View, ViewEntry)>, Failed>;
     /// The same of `view_list`, of all partitions.

@@ -12,9 +12,10 @@ use adal_domain::entity::{Effect, EntityKey, View, ViewWrite};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    db::{Database, Failed, JournalRow, ListPart, OutboxPlace, OutboxRow, ViewEntry},
+    db::{Database, Failed, JournalRow, ListPart, OutboxPlace, OutboxRow, StampedView, ViewEntry},
     outbox::{Outbox, Where},
     protocol::{shard_of, slice_of, stamp},
+    together::Together,
 };
 
 const FORMAT: u8 = 1;
@@ -70,6 +71,7 @@ impl Derived {
 /// Writes what follows from rows.
 pub(super) struct Follower {
     pub(super) db: Arc<dyn Database>,
+    pub(super) together: Arc<Together>,
     pub(super) outbox: Arc<Outbox>,
 }
 
@@ -86,19 +88,21 @@ pub(super) struct Of<'a> {
 }
 
 impl Follower {
-    /// Writes all of it once. What failed is done again, whole.
-    pub(super) async fn follow(&self, of: Of<'_>, derived: &Derived) -> Result<(), Failed> {
+    /// Writes all of it once. What failed is done again, whole, and `alone`.
+    pub(super) async fn follow(&self, of: Of<'_>, derived: &Derived, alone: bool) -> Result<(), Failed> {
         if derived.is_empty() {
             return Ok(());
         }
         // What only has to be written is written together: a row of many commands would take a statement for each.
+        let stamp = stamp(of.epoch, of.seq);
         let (plain, others): (Vec<_>, Vec<_>) =
             last_words(&derived.views).partition(|write| write.value.is_some() && !write.view.is_listed());
-        let rows: Vec<_> = plain.into_iter().filter_map(|write| Some((write.view, entry(of, write)?))).collect();
+        let stamped = |write: &ViewWrite| Some(StampedView { view: write.view, entry: entry(of, write)?, stamp });
+        let rows: Vec<_> = plain.into_iter().filter_map(stamped).collect();
         let together = async {
             match rows.is_empty() {
                 true => Ok(()),
-                false => self.db.put_views(&rows, stamp(of.epoch, of.seq)).await,
+                false => self.together.put_views(rows, alone).await,
             }
         };
         let others = futures_util::future::try_join_all(others.into_iter().map(|write| self.view(of, write)));
@@ -128,7 +132,7 @@ impl Follower {
             self.lists(of, view, key, entry.as_ref(), stamp).await?;
         }
         match entry {
-            Some(entry) => self.db.put_views(&[(view, entry)], stamp).await,
+            Some(entry) => self.db.put_views(&[StampedView { view, entry, stamp }]).await,
             None => self.db.delete_view(view, key, stamp).await,
         }
     }

@@ -22,21 +22,20 @@ use super::{
     config::{CqlConfig, CqlError},
     db::{
         Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListLine, ListPart,
-        OutboxPlace, OutboxRow, Place, Queue, Scanned, SnapshotRow, Stretch, TimerRow, ViewEntry, Watermark,
+        OutboxPlace, OutboxRow, Place, Queue, Scanned, SnapshotRow, StampedView, Stretch, Table, TimerRow, ViewEntry,
+        Watermark,
     },
-    failure::chain,
+    failure::{Kind, chain},
     migrate,
     session::Session,
     statements::Statements,
+    together::{self, Load},
 };
 
 /// Statements of one call that are under way at once.
 const AT_ONCE: usize = 64;
-/// Rows of one batch. Of one partition, but for views: this is about the size of a message alone.
+/// Rows of one batch of one partition: this is about the size of a message alone.
 const BATCH: usize = 200;
-/// Bytes of one batch of views, and what a row takes beside its own texts: Cassandra refuses 50 KiB as it comes.
-const VIEWS_BYTES: usize = 20 * 1024;
-const VIEW_BYTES: usize = 150;
 
 type Done = Result<(), Failed>;
 
@@ -198,20 +197,18 @@ fn code_job_row(row: StoredJob) -> Result<CodeJobRow, Failed> {
 
 type ViewValues<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, i64, &'a [u8], i64);
 
-fn view_values((view, entry): &(View, ViewEntry), stamp: i64) -> ViewValues<'_> {
+fn view_values(row: &StampedView) -> ViewValues<'_> {
+    let StampedView { view, entry, stamp } = row;
     let (of, seq) = (&entry.entity, big(entry.seq));
-    (view.as_str(), &entry.key, &entry.filter, of.kind.as_str(), &*of.id, seq, &entry.value, stamp)
+    (view.as_str(), &entry.key, &entry.filter, of.kind.as_str(), &*of.id, seq, &entry.value, *stamp)
 }
 
 /// How many of `rows`, which are not empty, go into one batch.
-fn views_at_once(rows: &[(View, ViewEntry)]) -> usize {
-    let size = |entry: &ViewEntry| {
-        VIEW_BYTES + entry.key.len() + entry.filter.len() + entry.entity.id.len() + entry.value.len()
-    };
+fn views_at_once(rows: &[StampedView]) -> usize {
     let mut bytes = 0;
-    let fits = rows.iter().take(BATCH).take_while(|(_, entry)| {
-        bytes += size(entry);
-        bytes <= VIEWS_BYTES
+    let fits = rows.iter().take(together::ROWS).take_while(|row| {
+        bytes += row.bytes();
+        bytes <= together::BYTES
     });
     fits.count().max(1)
 }
@@ -220,6 +217,14 @@ fn views_at_once(rows: &[(View, ViewEntry)]) -> usize {
 impl Database for Driver {
     fn datacenter(&self) -> Option<&str> {
         self.session.config().local_datacenter.as_deref()
+    }
+
+    fn home(&self, table: Table, first: &str, second: &str) -> u64 {
+        let name = match table {
+            Table::Journal => "journal",
+            Table::ViewRow => "view_row",
+        };
+        self.session.home(name, (first, second))
     }
 
     async fn cluster(&self) -> Result<Option<ClusterRow>, Failed> {
@@ -264,8 +269,11 @@ impl Database for Driver {
         self.session.write(&self.on.insert_row, row_values(entity, row)).await
     }
 
-    async fn insert_rows(&self, entity: &EntityKey, rows: &[JournalRow]) -> Done {
-        self.session.batch(&self.on.insert_row, rows.iter().map(|row| row_values(entity, row)).collect()).await
+    async fn insert_rows(&self, rows: &[(EntityKey, JournalRow)]) -> Done {
+        let of_one = rows.windows(2).all(|pair| pair[0].0 == pair[1].0);
+        let kind = if of_one { Kind::Write } else { Kind::Several };
+        let values = rows.iter().map(|(entity, row)| row_values(entity, row)).collect();
+        self.session.batch(&self.on.insert_row, kind, values).await
     }
 
     async fn rows(&self, entity: &EntityKey, stretch: Stretch) -> Result<Vec<JournalRow>, Failed> {
@@ -449,7 +457,7 @@ impl Database for Driver {
                 let (seq, index) = (big(place.seq), place.index.cast_signed());
                 (slice, bucket, kind, id, seq, index, target_kind, target_id, &effect.command, stamp)
             });
-            self.session.batch(&self.on.put_outbox, values.collect()).await?;
+            self.session.batch(&self.on.put_outbox, Kind::Write, values.collect()).await?;
         }
         Ok(())
     }
@@ -461,7 +469,7 @@ impl Database for Driver {
                 let (kind, id) = (place.source.kind.as_str(), &*place.source.id);
                 (stamp, slice, bucket, kind, id, big(place.seq), place.index.cast_signed())
             });
-            self.session.batch(&self.on.delete_outbox, values.collect()).await?;
+            self.session.batch(&self.on.delete_outbox, Kind::Write, values.collect()).await?;
         }
         Ok(())
     }
@@ -508,18 +516,24 @@ impl Database for Driver {
         self.session.write(&self.on.delete_outbox_bucket, (stamp, slice, bucket)).await
     }
 
-    async fn put_views(&self, rows: &[(View, ViewEntry)], stamp: i64) -> Done {
-        if let [row] = rows {
-            return self.session.write(&self.on.put_view, view_values(row, stamp)).await;
-        }
-        let mut rest = rows;
+    async fn put_views(&self, rows: &[StampedView]) -> Done {
+        let (mut parts, mut rest) = (Vec::new(), rows);
         while !rest.is_empty() {
-            let (rows, after) = rest.split_at(views_at_once(rest));
-            let values = rows.iter().map(|row| view_values(row, stamp)).collect();
-            self.session.batch(&self.on.put_view, values).await?;
+            let (part, after) = rest.split_at(views_at_once(rest));
+            parts.push(part);
             rest = after;
         }
-        Ok(())
+        let each = parts.into_iter().map(|part| async move {
+            match part {
+                [row] => self.session.write(&self.on.put_view, view_values(row)).await,
+                rows => {
+                    let values = rows.iter().map(view_values).collect();
+                    self.session.batch(&self.on.put_view, Kind::Several, values).await
+                }
+            }
+        });
+        // To the end, whatever becomes of the others: none is dropped under way.
+        together::all(stream::iter(each.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await)
     }
 
     async fn delete_view(&self, view: View, key: &str, stamp: i64) -> Done {
@@ -529,6 +543,11 @@ impl Database for Driver {
     async fn view(&self, view: View, key: &str) -> Result<Option<ViewEntry>, Failed> {
         let found = self.session.rows(&self.on.view, (view.as_str(), key)).await?;
         found.into_iter().next().map(view_entry).transpose()
+    }
+
+    async fn views(&self, view: View, keys: &[&str]) -> Result<Vec<ViewEntry>, Failed> {
+        let found = self.session.rows(&self.on.views, (view.as_str(), keys)).await?;
+        found.into_iter().map(view_entry).collect()
     }
 
     async fn scan_views(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<(View, ViewEntry)>, Failed> {
@@ -611,7 +630,7 @@ impl Database for Driver {
     async fn put_codes_of_job(&self, job: &str, chunk: u32, codes: &[String]) -> Done {
         for codes in codes.chunks(BATCH) {
             let values = codes.iter().map(|code| (job, chunk.cast_signed(), code));
-            self.session.batch(&self.on.put_code_of_job, values.collect()).await?;
+            self.session.batch(&self.on.put_code_of_job, Kind::Write, values.collect()).await?;
         }
         Ok(())
     }

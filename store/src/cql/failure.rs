@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Read,
     /// Changes something, and may be done twice.
     Write,
+    /// Changes several partitions, and may be done twice. One may be changed before another is refused.
+    Several,
     /// Changes something on a condition: done twice, its answer is another.
     Conditional,
 }
@@ -23,7 +25,7 @@ impl Kind {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
-            Self::Write => "write",
+            Self::Write | Self::Several => "write",
             Self::Conditional => "conditional",
         }
     }
@@ -55,10 +57,10 @@ fn refused(kind: Kind, error: &DbError) -> bool {
         | DbError::AlreadyExists { .. }
         | DbError::IsBootstrapping
         | DbError::Unprepared { .. } => true,
-        DbError::RateLimitReached { rejected_by_coordinator, .. } => *rejected_by_coordinator,
-        // A write looks for its replicas before it sends to any. A conditional one does so once more to commit, when the
-        // others have accepted already: then it may yet be done.
-        DbError::Unavailable { .. } => kind != Kind::Conditional,
+        DbError::RateLimitReached { rejected_by_coordinator, .. } => *rejected_by_coordinator && kind != Kind::Several,
+        // A write looks for its replicas before it sends to any. Of several each does, and those before it are sent by then.
+        // A conditional one does so once more to commit, when the others have accepted already: then it may yet be done.
+        DbError::Unavailable { .. } => matches!(kind, Kind::Read | Kind::Write),
         // `Overloaded` is not among them: it is also said when some replicas have the write and hints for the others are
         // too many.
         _ => false,
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_before_anything_was_done_is_not_done() {
-        for kind in [Kind::Read, Kind::Write, Kind::Conditional] {
+        for kind in [Kind::Read, Kind::Write, Kind::Several, Kind::Conditional] {
             for error in [DbError::Invalid, DbError::SyntaxError, DbError::Unauthorized, DbError::IsBootstrapping] {
                 assert!(matches!(of(kind, error.clone()), Failed::NotDone(_)), "{kind:?} {error:?}");
             }
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn what_may_have_been_done_is_never_called_not_done() {
         let (consistency, received, required) = (Consistency::LocalQuorum, 0, 2);
-        for kind in [Kind::Write, Kind::Conditional] {
+        for kind in [Kind::Write, Kind::Several, Kind::Conditional] {
             for error in [
                 DbError::WriteTimeout { consistency, received, required, write_type: WriteType::Simple },
                 DbError::WriteFailure { consistency, received, required, numfailures: 2, write_type: WriteType::Cas },
@@ -162,5 +164,10 @@ mod tests {
         }
         // The second look at the replicas, when the others have accepted.
         assert!(matches!(of(Kind::Conditional, unavailable()), Failed::Unknown(_)));
+        // The look at the replicas of the second partition, when the first was sent.
+        assert!(matches!(of(Kind::Several, unavailable()), Failed::Unknown(_)));
+        let limit = DbError::RateLimitReached { op_type: OperationType::Write, rejected_by_coordinator: true };
+        assert!(matches!(of(Kind::Several, limit.clone()), Failed::Unknown(_)));
+        assert!(matches!(of(Kind::Write, limit), Failed::NotDone(_)));
     }
 }

@@ -167,6 +167,8 @@ impl Inner {
         let Some(top) = adopting.rows.last().cloned() else { return Ok(()) };
         let (epoch, seq) = (top.place.epoch, top.place.seq);
         let doubt = Stop::Doubt;
+        // What goes with others goes with them once.
+        let mut alone = adopting.phase == Phase::Durable;
         if adopting.phase < Phase::Written {
             if let Some(timer) = &adopting.timer {
                 let put = || self.timers.put(timer, epoch, seq);
@@ -175,7 +177,8 @@ impl Inner {
             self.list(entity, adopting.ticket.bucket(), epoch, deadline).await.map_err(doubt)?;
             // From below, so that nothing is ever on top of what may be on no quorum.
             for rows in adopting.rows.chunks(ADOPTED_AT_ONCE) {
-                retry::until(deadline, "adopt", || self.db.insert_rows(entity, rows)).await.map_err(doubt)?;
+                let rows: Vec<_> = rows.iter().map(|row| (entity.clone(), row.clone())).collect();
+                retry::until(deadline, "adopt", || self.db.insert_rows(&rows)).await.map_err(doubt)?;
             }
             adopting.phase = Phase::Written;
         }
@@ -194,7 +197,8 @@ impl Inner {
             // the outbox at any time, and what comes to it then lies under that for ever. What was delivered comes again.
             let at = Where { bucket: top.bucket, row_epoch: epoch };
             let of = Of { entity, seq: row.place.seq, at, epoch };
-            retry::until(deadline, "follow", || self.follower.follow(of, &derived)).await.map_err(doubt)?;
+            let follow = || self.follower.follow(of, &derived, std::mem::replace(&mut alone, true));
+            retry::until(deadline, "follow", follow).await.map_err(doubt)?;
         }
         let listed = adopting.ticket.bucket();
         let (timer, snapshot) = (adopting.timer.take(), adopting.snapshot);
@@ -313,12 +317,16 @@ impl Inner {
     async fn finish(&self, entity: &EntityKey, state: &mut Locked, deadline: Instant) -> Result<(), Stop> {
         let Some(pending) = &mut state.pending else { return Ok(()) };
         let Place { seq, epoch } = pending.row.place;
+        // What goes with others goes with them once.
+        let mut follows_alone = pending.phase == Phase::Durable;
         if pending.phase < Phase::Written {
             let fresh = pending.phase == Phase::Fresh;
             // Before the first try: should this task end in the middle, nobody knows.
             pending.phase = Phase::Doubtful;
             let row = &pending.row;
-            match retry::until(deadline, "append", || self.db.insert_row(entity, row)).await {
+            let mut alone = !fresh;
+            let insert = || self.together.insert_row(entity, row, std::mem::replace(&mut alone, true));
+            match retry::until(deadline, "append", insert).await {
                 Ok(()) => pending.phase = Phase::Written,
                 Err(failed @ Failed::NotDone(_)) if fresh => {
                     state.pending = None;
@@ -341,7 +349,8 @@ impl Inner {
         if !derived.effects.is_empty() {
             self.outbox.remember(entity, seq, of.at);
         }
-        retry::until(deadline, "follow", || self.follower.follow(of, derived)).await.map_err(Stop::Doubt)?;
+        let follow = || self.follower.follow(of, derived, std::mem::replace(&mut follows_alone, true));
+        retry::until(deadline, "follow", follow).await.map_err(Stop::Doubt)?;
         self.landed(state);
         Ok(())
     }

@@ -8,7 +8,8 @@
 //! `store/tests/model`.
 //!
 //! **Threads.** Every open and append is a task of its caller's runtime that holds the entity's `handle`; the verifying
-//! reads, the beat, the take-over and the watermarks run on the runtime on which the store was opened.
+//! reads, the statements in which several go `together`, the beat, the take-over and the watermarks run on the runtime on
+//! which the store was opened.
 //!
 //! **What must never happen**: an answer, a published state, an effect or a view before the verification; another content
 //! under a seq and epoch that may have been written; a watermark that passes an append.
@@ -52,6 +53,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod together;
 mod views;
 mod watch;
 
@@ -100,6 +102,7 @@ use self::{
     owner::{Owner, Terms, Verdict},
     protocol::{Linked, SLICES},
     timers::Timers,
+    together::Together,
 };
 use crate::{Health, Storage};
 
@@ -123,6 +126,7 @@ struct Inner {
     marks: Arc<Marks>,
     outbox: Arc<Outbox>,
     timers: Arc<Timers>,
+    together: Arc<Together>,
     follower: Follower,
     handles: Handles,
     sums: AsyncMutex<counts::Sums>,
@@ -174,7 +178,9 @@ impl CqlStore {
         let marks = Marks::new(Arc::clone(&db));
         let outbox = Outbox::new(Arc::clone(&db), Arc::clone(&marks));
         let timers = Timers::new(Arc::clone(&db), Arc::clone(&marks));
-        let follower = Follower { db: Arc::clone(&db), outbox: Arc::clone(&outbox) };
+        let together = Arc::new(Together::new(Arc::clone(&db)));
+        let (of_views, owed) = (Arc::clone(&together), Arc::clone(&outbox));
+        let follower = Follower { db: Arc::clone(&db), together: of_views, outbox: owed };
         let inner = Inner {
             handles: Handles::new(config.max_handles),
             db,
@@ -184,6 +190,7 @@ impl CqlStore {
             marks,
             outbox,
             timers,
+            together,
             follower,
             sums: AsyncMutex::default(),
             desk: AsyncMutex::default(),
@@ -502,7 +509,7 @@ impl Journal for CqlStore {
 #[async_trait]
 impl Views for CqlStore {
     async fn get(&self, view: View, key: &str) -> Result<Option<ViewRow>, StoreError> {
-        Ok(self.inner.db.view(view, key).await?.map(views::row))
+        Ok(self.inner.together.view(view, key).await?.map(views::row))
     }
 
     async fn list(

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | read | where the node failed or could not ask the others | changes nothing; a second try costs as much as the first |
 //! | write | where it was surely not done | of a write that may have been done the second answer says nothing about the first: "refused" would hide "perhaps" |
+//! | write of several partitions | the same; "no replicas for one" is not that, as another's may have it | |
 //! | conditional | never | applied and not heard of, the second try would answer that the condition does not hold |
 //!
 //! Nothing is sent to a second node while the first one may still answer (speculative execution is off): where the
@@ -70,7 +71,7 @@ fn again(kind: Kind, error: &RequestAttemptError) -> bool {
                         )
                 )
         }
-        Kind::Write => elsewhere && surely_not_done(kind, error),
+        Kind::Write | Kind::Several => elsewhere && surely_not_done(kind, error),
         Kind::Conditional => false,
     }
 }
@@ -95,6 +96,8 @@ mod tests {
         for error in [late, DbError::Overloaded, DbError::ServerError, DbError::Invalid] {
             assert!(!tries(Kind::Write, &error), "{error:?}");
         }
+        assert!(!tries(Kind::Several, &unavailable), "of several partitions one may have been done");
+        assert!(tries(Kind::Several, &DbError::IsBootstrapping));
     }
 
     #[test]

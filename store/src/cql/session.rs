@@ -13,6 +13,7 @@
 
 use std::{
     collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
     ops::ControlFlow,
     sync::{
         Arc, Weak,
@@ -29,6 +30,7 @@ use rustls::{
 };
 use scylla::{
     client::{execution_profile::ExecutionProfile, session_builder::SessionBuilder},
+    cluster::Node,
     deserialize::row::DeserializeRow,
     errors::ExecutionError,
     policies::load_balancing::DefaultPolicy,
@@ -254,19 +256,53 @@ impl Session {
 
     /// Does a statement for each of `rows` in one batch. Of one partition all of it is seen or none; of several some may be
     /// seen before others, and all were done once this succeeds.
-    pub(super) async fn batch<V: SerializeRow>(&self, statement: &Statement, rows: Vec<V>) -> Result<(), Failed> {
+    /// `kind`: whether they are of one partition or of several.
+    pub(super) async fn batch<V: SerializeRow>(
+        &self,
+        statement: &Statement,
+        kind: Kind,
+        rows: Vec<V>,
+    ) -> Result<(), Failed> {
         let mut batch = Batch::new(BatchType::Unlogged);
         batch.set_is_idempotent(true);
-        batch.set_retry_policy(Some(Arc::new(Repeat(statement.kind))));
+        batch.set_retry_policy(Some(Arc::new(Repeat(kind))));
         for _ in &rows {
             batch.append_statement(statement.prepared.clone());
         }
-        self.run(statement, async |driver| driver.batch(&batch, &rows).await).await.map(drop)
+        self.run_as(kind, statement, async |driver| driver.batch(&batch, &rows).await).await.map(drop)
+    }
+
+    /// Which nodes (and on ScyllaDB, which of their shards) a partition of a table lies on, as a number: one's own, where the
+    /// driver does not know.
+    pub(super) fn home(&self, table: &str, partition: impl SerializeRow) -> u64 {
+        let driver = self.driver();
+        let (state, keyspace) = (driver.get_cluster_state(), &self.config.keyspace);
+        let Ok(token) = state.compute_token(keyspace, table, &partition) else { return rand::random() };
+        let local = self.config.local_datacenter.as_deref();
+        let near = |node: &Node| local.is_none_or(|local| node.datacenter.as_deref() == Some(local));
+        let all = state.get_token_endpoints(keyspace, table, token).into_iter();
+        let mut all: Vec<_> = all.filter(|(node, _)| near(node)).map(|(node, shard)| (node.host_id, shard)).collect();
+        if all.is_empty() {
+            return token.value().cast_unsigned();
+        }
+        all.sort_unstable();
+        let mut hasher = DefaultHasher::new();
+        all.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    async fn run<T>(
+        &self,
+        statement: &Statement,
+        work: impl AsyncFnOnce(&scylla::client::session::Session) -> Result<T, ExecutionError>,
+    ) -> Result<T, Failed> {
+        self.run_as(statement.kind, statement, work).await
     }
 
     /// Does it where there is room, and counts it.
-    async fn run<T>(
+    async fn run_as<T>(
         &self,
+        kind: Kind,
         statement: &Statement,
         work: impl AsyncFnOnce(&scylla::client::session::Session) -> Result<T, ExecutionError>,
     ) -> Result<T, Failed> {
@@ -281,7 +317,7 @@ impl Session {
                 Ok(done)
             }
             Err(error) => {
-                let failed = failed(statement.kind, &error);
+                let failed = failed(kind, &error);
                 tracing::debug!(statement = statement.name, %failed, "a statement failed");
                 if answered(&error) {
                     self.came_back();

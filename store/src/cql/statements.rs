@@ -113,6 +113,7 @@ statements! {
         "INSERT INTO @view_row (name, key, filter, kind, id, seq, value) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     delete_view: Write, Common, "DELETE FROM @view_row USING TIMESTAMP ? WHERE name = ? AND key = ?";
     view: Read, Common, "SELECT key, filter, kind, id, seq, value FROM @view_row WHERE name = ? AND key = ?";
+    views: Read, Common, "SELECT key, filter, kind, id, seq, value FROM @view_row WHERE name = ? AND key IN ?";
     scan_views: Read, Common, "SELECT name, key, filter, kind, id, seq, value FROM @view_row";
     scan_view_lists: Read, Common,
         "SELECT name, part, filter, slice, key, row_filter, kind, id, seq, value FROM @view_list";

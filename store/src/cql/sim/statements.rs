@@ -12,9 +12,13 @@ use super::{
     SimDb,
     table::{Change, Col, Found, Key, delete, put},
 };
-use crate::cql::db::{
-    Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListLine, ListPart,
-    OutboxPlace, OutboxRow, Place, Queue, Scanned, SnapshotRow, Stretch, TimerRow, ViewEntry, Watermark,
+use crate::cql::{
+    db::{
+        Beat, ClusterRow, CodeJobRow, CountRow, Cursor, Database, Failed, JournalRow, KeyRow, Link, ListLine, ListPart,
+        OutboxPlace, OutboxRow, Place, Queue, Scanned, SnapshotRow, StampedView, Stretch, Table, TimerRow, ViewEntry,
+        Watermark,
+    },
+    together::all,
 };
 
 type Done = Result<(), Failed>;
@@ -67,6 +71,13 @@ fn after(mut row: Vec<Col>) -> Vec<Col> {
 }
 
 impl SimDb {
+    /// A statement that changes several partitions: each has a fate of its own (and is counted), and any may be done where
+    /// another is not.
+    async fn several(&self, name: &'static str, partitions: impl Iterator<Item = Vec<Change>>) -> Done {
+        let each = partitions.map(|changes| self.write(name, changes));
+        all(futures_util::future::join_all(each).await)
+    }
+
     /// Rows of a partition from `from` to `to`, this one not included.
     async fn range<T: Any + Clone + Send>(
         &self,
@@ -123,6 +134,11 @@ impl Database for SimDb {
         self.datacenter.as_deref()
     }
 
+    /// As of a cluster of several nodes: by the last letter of the key.
+    fn home(&self, _: Table, _: &str, key: &str) -> u64 {
+        u64::from(key.bytes().last().unwrap_or_default()) % 3
+    }
+
     async fn cluster(&self) -> Result<Option<ClusterRow>, Failed> {
         self.one("cluster", "cluster", vec![]).await
     }
@@ -166,9 +182,18 @@ impl Database for SimDb {
         self.write("insert_row", vec![put(key, 0, row.clone())]).await
     }
 
-    async fn insert_rows(&self, entity: &EntityKey, rows: &[JournalRow]) -> Done {
-        let row = |row: &JournalRow| put(key("journal", of_entity(entity), place(row.place)), 0, row.clone());
-        self.write("insert_rows", rows.iter().map(row).collect()).await
+    async fn insert_rows(&self, rows: &[(EntityKey, JournalRow)]) -> Done {
+        let mut partitions: Vec<(&EntityKey, Vec<Change>)> = Vec::new();
+        for (entity, row) in rows {
+            let change = put(key("journal", of_entity(entity), place(row.place)), 0, row.clone());
+            match partitions.iter_mut().find(|(of, _)| *of == entity) {
+                Some((_, changes)) => changes.push(change),
+                None => partitions.push((entity, vec![change])),
+            }
+        }
+        // Those of one entity are an adoption's.
+        let name = if partitions.len() == 1 { "insert_rows" } else { "insert_rows_of_several" };
+        self.several(name, partitions.into_iter().map(|(_, changes)| changes)).await
     }
 
     async fn rows(&self, entity: &EntityKey, of: Stretch) -> Result<Vec<JournalRow>, Failed> {
@@ -331,15 +356,12 @@ impl Database for SimDb {
         self.write("drop_outbox_bucket", changes).await
     }
 
-    async fn put_views(&self, rows: &[(View, ViewEntry)], stamp: i64) -> Done {
-        // Each with its own fate, for they are of several partitions: any may be done where another is not.
-        let mut failed = None;
-        for (view, entry) in rows {
+    async fn put_views(&self, rows: &[StampedView]) -> Done {
+        let change = |StampedView { view, entry, stamp }: &StampedView| {
             let key = key("view_row", vec![text(view.as_str()), text(&entry.key)], vec![]);
-            let done = self.write("put_views", vec![put(key, stamp, (*view, entry.clone()))]).await;
-            failed = failed.or(done.err());
-        }
-        failed.map_or(Ok(()), Err)
+            vec![put(key, *stamp, (*view, entry.clone()))]
+        };
+        self.several("put_views", rows.iter().map(change)).await
     }
 
     async fn delete_view(&self, view: View, of: &str, stamp: i64) -> Done {
@@ -350,6 +372,15 @@ impl Database for SimDb {
     async fn view(&self, view: View, of: &str) -> Result<Option<ViewEntry>, Failed> {
         let part = vec![text(view.as_str()), text(of)];
         Ok(self.one::<(View, ViewEntry)>("view", "view_row", part).await?.map(|(_, entry)| entry))
+    }
+
+    async fn views(&self, view: View, keys: &[&str]) -> Result<Vec<ViewEntry>, Failed> {
+        // Each by two replicas of its own choice, as they are of several partitions.
+        let each = futures_util::future::try_join_all(keys.iter().map(|key| async {
+            let part = vec![text(view.as_str()), text(key)];
+            self.one::<(View, ViewEntry)>("views", "view_row", part).await
+        }));
+        Ok(each.await?.into_iter().flatten().map(|(_, entry)| entry).collect())
     }
 
     async fn scan_views(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Scanned<(View, ViewEntry)>, Failed> {

@@ -8,6 +8,7 @@ mod ports;
 mod spine;
 mod standby;
 mod successors;
+mod together;
 
 use std::{
     sync::{
