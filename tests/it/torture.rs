@@ -68,7 +68,7 @@ fn a_clock_that_leaps_an_hour_under_load_loses_nothing() {
 
 #[test]
 fn sixty_four_clients_after_a_thousand_uses_get_exactly_these() {
-    survives(Scenario::RaceUses, 2);
+    survives(Scenario::RaceUses, 1);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn shared() -> impl std::ops::Deref<Target = Cassandra> {
 
 #[test]
 fn on_cassandra_what_was_acknowledged_survives_kill_9_at_any_moment() {
-    survives_on(Store::Cql, Some(&shared()), Scenario::Kill, 4);
+    survives_on(Store::Cql, Some(&shared()), Scenario::Kill, 2);
 }
 
 #[test]
@@ -120,14 +120,15 @@ struct Settled {
 }
 
 impl Settled {
-    fn new(place: impl FnOnce(&Path) -> Place) -> Self {
+    /// After so many commands.
+    fn new(commands: u64, place: impl FnOnce(&Path) -> Place) -> Self {
         let dir = TempDir::new();
         let binary = Path::new(env!("CARGO_BIN_EXE_adal"));
         let mut deployment = Deployment::new(binary, dir.path(), place(dir.path()), &[]).unwrap();
         deployment.start().unwrap();
         let history = recorder::prepare(&deployment, "s").unwrap();
         let mut settled = Self { dir, deployment, history };
-        settled.load("k", 400);
+        settled.load("k", commands);
         settled
     }
 
@@ -183,7 +184,7 @@ fn in_a_file(dir: &Path) -> Place {
 
 #[test]
 fn the_checker_sees_every_error_that_is_planted_into_what_was_seen() {
-    let mut settled = Settled::new(in_a_file);
+    let mut settled = Settled::new(400, in_a_file);
     settled.settle();
     let seen = settled.look();
     let found = settled.check(&seen);
@@ -268,7 +269,7 @@ fn answers_that_were_planted(settled: &Settled, seen: &Seen) {
 
 #[test]
 fn the_checker_sees_what_was_done_to_the_store_behind_the_recorder() {
-    let mut settled = Settled::new(in_a_file);
+    let mut settled = Settled::new(BEFORE, in_a_file);
     let (database, early) = (settled.dir.path().join("adal.db"), settled.dir.path().join("early.db"));
     let keep = |_: &Deployment| assert!(std::fs::copy(&database, &early).unwrap() > 0);
     behind_the_recorder(&mut settled, keep, |deployment| deployment.set(FILE, early.to_str().unwrap()));
@@ -277,7 +278,7 @@ fn the_checker_sees_what_was_done_to_the_store_behind_the_recorder() {
 #[test]
 fn on_cassandra_the_checker_sees_the_same() {
     let server = shared();
-    let mut settled = Settled::new(|_| Place::beside_others(&server));
+    let mut settled = Settled::new(BEFORE, |_| Place::beside_others(&server));
     let early = settled.dir.path().join("early.adal").to_str().unwrap().to_owned();
     let keep = |deployment: &Deployment| drop(deployment.told(&["export", &early]).unwrap());
     behind_the_recorder(&mut settled, keep, |deployment| {
@@ -286,6 +287,9 @@ fn on_cassandra_the_checker_sees_the_same() {
         deployment.told(&["import", &early]).unwrap();
     });
 }
+
+/// Commands before the store is kept: a few of each kind.
+const BEFORE: u64 = 100;
 
 /// `keep` keeps the store as it is, `back` goes back to what was kept.
 fn behind_the_recorder(settled: &mut Settled, keep: impl FnOnce(&Deployment), back: impl FnOnce(&mut Deployment)) {
