@@ -6,6 +6,11 @@
 //! the clock does, and is never behind the watermark, also an earlier owner's; and the watermark never passes an append
 //! that has a ticket. It is kept for each epoch: a taker copies the latest earlier one first, and what a former owner
 //! still writes counts for nothing.
+//!
+//! The watermark of a shard in which nothing is written stands still: it would be a write for each of 1,024 every ten
+//! minutes. That such a shard writes nothing more of before a bucket is a promise in memory (the *floor*), given when
+//! somebody asks ([`Marks::are_past`]); a later owner does not know of it, and what that one writes has a greater stamp
+//! than any deletion of ours.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +39,8 @@ struct Flying {
     recovered: bool,
     /// The mark as it stood in the database when a write of it last succeeded: for who must not wait for the next.
     written: Option<Watermark>,
-    /// The greatest (done, highest) that were tried to be written: perhaps they stand there.
+    /// The greatest (done, highest) that were tried to be written: perhaps they stand there. No ticket is for a bucket
+    /// before the first, which may also have been promised and not written.
     floor: (u32, u32),
 }
 
@@ -115,14 +121,18 @@ impl Marks {
         let of = self.shard(shard)?;
         let mut mark = Self::alone(of, deadline).await?;
         let copied = self.copied(of, &mut mark, shard, epoch, now, deadline).await?;
-        let floor = lock(&of.flying).floor.0;
-        let bucket = now.max(copied.highest_bucket).max(copied.done_bucket).max(floor);
+        let bucket = {
+            // Chosen and counted in one: nothing is promised in between.
+            let mut flying = lock(&of.flying);
+            let bucket = now.max(copied.highest_bucket).max(copied.done_bucket).max(flying.floor.0);
+            *flying.tickets.entry(bucket).or_default() += 1;
+            bucket
+        };
+        let ticket = Ticket { marks: Arc::clone(self), shard, bucket };
         if bucket > copied.highest_bucket {
             self.write(of, &mut mark, Watermark { highest_bucket: bucket, ..copied }, deadline).await?;
         }
-        // Under the lock: nothing advances between the choice and this.
-        *lock(&of.flying).tickets.entry(bucket).or_default() += 1;
-        Ok(Ticket { marks: Arc::clone(self), shard, bucket })
+        Ok(ticket)
     }
 
     /// What the shard's earlier owner left: what follows from rows of these buckets and later may not be written. Copied
@@ -195,14 +205,21 @@ impl Marks {
         }
     }
 
-    /// Whether nothing of before the bucket will ever be written again in any of these shards.
-    pub(super) fn are_past(&self, mut shards: std::ops::Range<u16>, bucket: u32) -> bool {
+    /// Whether nothing of the bucket or before will ever be written again in any of these shards by us, from here on.
+    /// `now`: the clock's bucket; of one that is not over nothing is promised.
+    pub(super) fn are_past(&self, mut shards: std::ops::Range<u16>, bucket: u32, now: u32) -> bool {
         // A shard without a mark of ours has written nothing in this epoch, and its first ticket is not behind what it
         // finds: which is not known.
         shards.all(|shard| {
             self.shard(shard).is_ok_and(|of| {
-                let flying = lock(&of.flying);
-                flying.recovered && flying.written.is_some_and(|mark| mark.done_bucket > bucket)
+                let mut flying = lock(&of.flying);
+                let Some(mark) = flying.written.filter(|_| flying.recovered) else { return false };
+                let idle = mark.done_bucket > mark.highest_bucket && flying.tickets.is_empty();
+                if mark.done_bucket <= bucket && idle && bucket < now {
+                    flying.floor.0 = flying.floor.0.max(bucket + 1);
+                    return true;
+                }
+                mark.done_bucket > bucket
             })
         })
     }

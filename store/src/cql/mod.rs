@@ -433,7 +433,8 @@ impl Journal for CqlStore {
     async fn owed(&self, after: Option<(EntityKey, u64, u32)>, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {
         let after = after.map(|(source, seq, index)| OutboxPlace { source, seq, index });
         let inner = &self.inner;
-        Ok(inner.outbox.owed(after, limit, inner.owner.claimed(), inner.deadline()).await?)
+        let ours = inner.owner.claimed().map(|epoch| (epoch, protocol::bucket_of(inner.clock.now())));
+        Ok(inner.outbox.owed(after, limit, ours, inner.deadline()).await?)
     }
 
     async fn owed_by(&self, source: &EntityKey, limit: usize) -> Result<Vec<OwedEffect>, StoreError> {

@@ -108,12 +108,13 @@ impl Outbox {
         self.db.delete_outbox(queue, places, stamp(of.row_epoch, first.seq * 2 + 1)).await
     }
 
-    /// What is owed, by slice, source, seq and index, after `after`. Reads that fail are repeated until `deadline`.
+    /// What is owed, by slice, source, seq and index, after `after`. `now`: the clock's bucket, and our epoch, where we own
+    /// the shards. Reads that fail are repeated until `deadline`.
     pub(super) async fn owed(
         &self,
         after: Option<OutboxPlace>,
         limit: usize,
-        epoch: Option<u64>,
+        ours: Option<(u64, u32)>,
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let mut found = Vec::new();
@@ -127,7 +128,7 @@ impl Outbox {
                 break;
             }
             found.extend(
-                self.of_slice(slice, after.take(), limit - found.len(), epoch, Instant::now() + patience).await?,
+                self.of_slice(slice, after.take(), limit - found.len(), ours, Instant::now() + patience).await?,
             );
         }
         Ok(found)
@@ -138,7 +139,7 @@ impl Outbox {
         slice: u8,
         after: Option<OutboxPlace>,
         limit: usize,
-        epoch: Option<u64>,
+        ours: Option<(u64, u32)>,
         deadline: Instant,
     ) -> Result<Vec<OwedEffect>, Failed> {
         let patience = deadline.saturating_duration_since(Instant::now());
@@ -162,8 +163,8 @@ impl Outbox {
             (place.source.kind.as_str(), place.source.id.clone(), place.seq, place.index)
         };
         let rows = merged(buckets.len(), limit, Instant::now() + patience, key, read).await?;
-        if let (true, Some(epoch)) = (whole, epoch) {
-            self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), epoch).await;
+        if let (true, Some(ours)) = (whole, ours) {
+            self.drop_empty(slice, empty.into_inner().unwrap_or_else(PoisonError::into_inner), ours).await;
         }
         Ok(rows.into_iter().map(owed).collect())
     }
@@ -202,10 +203,10 @@ impl Outbox {
     }
 
     /// Drops partitions that were found empty and stay so. That one is not dropped costs a read each time, and no more.
-    async fn drop_empty(&self, slice: u8, buckets: Vec<u32>, epoch: u64) {
+    async fn drop_empty(&self, slice: u8, buckets: Vec<u32>, (epoch, now): (u64, u32)) {
         for bucket in buckets {
             let queue = Queue { slice, bucket };
-            if self.marks.are_past(shards_of(slice), bucket) && self.is_empty(queue).await {
+            if self.marks.are_past(shards_of(slice), bucket, now) && self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 if let Err(error) = self.db.drop_outbox_bucket(queue, last_stamp(epoch)).await {
                     tracing::debug!(%error, slice, bucket, "an empty part of the outbox stays for now");

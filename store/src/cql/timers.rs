@@ -121,7 +121,7 @@ impl Timers {
         };
         let found = merged(queues.len(), limit, Instant::now() + patience, key, read).await?;
         if let Some(epoch) = epoch {
-            self.drop_empty(empty.into_inner().unwrap_or_else(PoisonError::into_inner), until, epoch).await;
+            self.drop_empty(empty.into_inner().unwrap_or_else(PoisonError::into_inner), (until, now), epoch).await;
         }
         Ok(found)
     }
@@ -162,11 +162,12 @@ impl Timers {
     }
 
     /// Drops partitions in which nothing is and nothing will be.
-    async fn drop_empty(&self, queues: Vec<Queue>, until: Timestamp, epoch: u64) {
+    async fn drop_empty(&self, queues: Vec<Queue>, (until, now): (Timestamp, u32), epoch: u64) {
         for queue in queues {
             // All timers of a bucket that is over were asked for: a later one of it is none. One may have been asked for
             // since it was found empty: it is looked at once more, when none comes any more.
-            let over = bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket);
+            let over =
+                bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket, now);
             if over && self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 match self.db.drop_timer_bucket(queue, last_stamp(epoch)).await {

@@ -4,6 +4,7 @@ mod doubt;
 mod faults;
 mod importing;
 mod lists;
+mod parts;
 mod ports;
 mod spine;
 mod standby;

@@ -309,7 +309,8 @@ async fn one_entity_that_cannot_be_read_keeps_no_other_from_being_recovered() {
     assert_eq!(owed(&second).await, [(other.clone(), 1, 0)]);
     let is_past = |key: &EntityKey| {
         let shard = shard_of(key);
-        second.inner.marks.are_past(shard..shard + 1, bucket_of(Timestamp(1_000_000 * Timestamp::SECOND)))
+        let then = bucket_of(Timestamp(1_000_000 * Timestamp::SECOND));
+        second.inner.marks.are_past(shard..shard + 1, then, then)
     };
     world.clock.set(1_000_000 + 1_800);
     sleep(Duration::from_secs(31)).await;
@@ -338,7 +339,7 @@ async fn the_watermarks_of_recovered_shards_move_while_others_are_recovered() {
     let quick = shard_of(&beside(&customer("slow")));
     assert_ne!(quick, shard_of(&customer("slow")));
     let then = bucket_of(Timestamp(1_000_000 * Timestamp::SECOND));
-    assert!(second.inner.marks.are_past(quick..quick + 1, then));
+    assert!(second.inner.marks.are_past(quick..quick + 1, then, then));
 }
 
 #[tokio::test(start_paused = true)]
