@@ -39,4 +39,5 @@ start_cql() {
         cat "$folder/migrate.log" >&2
         die "the tables could not be made"
     }
+    grep -i 'warn' "$folder/migrate.log" >&2 || true
 }

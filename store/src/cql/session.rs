@@ -419,23 +419,27 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Makes a session of the driver's. Ends within [`CONNECT`].
-async fn connect(config: &CqlConfig) -> Result<scylla::client::session::Session, CqlError> {
+/// How statements are sent, where one does not say otherwise.
+fn profile(config: &CqlConfig) -> ExecutionProfile {
     // Where a datacentre is named, nodes elsewhere are never asked: their quorum is another one.
     let mut balancing = DefaultPolicy::builder().token_aware(true).permit_dc_failover(false);
     if let Some(datacenter) = &config.local_datacenter {
         balancing = balancing.prefer_datacenter(datacenter.clone());
     }
-    let profile = ExecutionProfile::builder()
+    ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
         .serial_consistency(Some(SerialConsistency::LocalSerial))
         .request_timeout(Some(config.request_timeout))
         .load_balancing_policy(balancing.build())
         .speculative_execution_policy(None)
-        .build();
+        .build()
+}
+
+/// Makes a session of the driver's. Ends within [`CONNECT`].
+async fn connect(config: &CqlConfig) -> Result<scylla::client::session::Session, CqlError> {
     let mut builder = SessionBuilder::new()
         .known_nodes(&config.contact_points)
-        .default_execution_profile_handle(profile.into_handle())
+        .default_execution_profile_handle(profile(config).into_handle())
         .keyspaces_to_fetch([&config.keyspace])
         .connection_timeout(config.request_timeout)
         // Only `migrate` changes tables, and it knows which.
@@ -507,7 +511,31 @@ fn describe() {
     metrics::describe_counter!("adal_cql_statements_total", "Statements to the database, by name and outcome");
     metrics::describe_histogram!("adal_cql_statement_seconds", "A statement, the driver's repeats included");
     metrics::describe_gauge!("adal_cql_in_flight", "Statements under way");
-    metrics::describe_counter!("adal_cql_retries_total", "Statements that the driver sent to another node again");
+    metrics::describe_counter!(
+        "adal_cql_retries_total",
+        "Statements repeated because they failed, by what for; driver: sent to another node again"
+    );
     metrics::describe_gauge!("adal_cql_away", "1 while no node of the database can be reached");
     metrics::describe_counter!("adal_cql_reconnects_total", "Sessions made anew after the database was away");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On one node every quorum is the same: only here is it seen what is asked for.
+    #[test]
+    fn a_quorum_of_the_datacentre_is_asked_and_nobody_twice() {
+        let mut config = CqlConfig::new(vec![], "adal");
+        config.local_datacenter = Some("here".to_owned());
+        let profile = profile(&config);
+        assert_eq!(profile.get_consistency(), Consistency::LocalQuorum);
+        assert_eq!(profile.get_serial_consistency(), Some(SerialConsistency::LocalSerial));
+        assert_eq!(profile.get_request_timeout(), Some(config.request_timeout));
+        assert!(profile.get_speculative_execution_policy().is_none());
+        let balancing = format!("{:?}", profile.get_load_balancing_policy());
+        for is in ["is_token_aware: true", "permit_dc_failover: false", "\"here\""] {
+            assert!(balancing.contains(is), "{is}: {balancing}");
+        }
+    }
 }
