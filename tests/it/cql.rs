@@ -87,6 +87,28 @@ fn said(admin: &Client, service: &Client) -> Value {
     json!({"cards": cards, "points": points, "taken": usage["taken"], "discount": usage["discount_minor"]})
 }
 
+/// Of one that has taken customers over, and read them.
+fn metrics_say_how_the_database_is_asked(process: &Process) {
+    let scrape = String::from_utf8(Client::new(&process.metrics, None).get("/metrics").ok(200).bytes).unwrap();
+    let value = |start: &str| {
+        let line =
+            scrape.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no {start}:\n{scrape}"));
+        line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap()
+    };
+    let statements = |name: &str| value(&format!("adal_cql_statements_total{{statement=\"{name}\",outcome=\"ok\"}} "));
+    assert!(statements("rows_descending") >= 1.0 && statements("insert_row") >= 1.0);
+    // A row for each that was adopted, one verifying read for several, and how many for each.
+    assert!(value("adal_cql_adopted_total ") >= 1.0);
+    let (reads, served) = (value("adal_cql_verifying_reads_total "), value("adal_cql_verified_at_once_sum "));
+    assert!(reads >= 1.0 && served >= reads, "{reads} reads served {served} appends");
+    assert!(value("adal_cql_statement_seconds_count{kind=\"read\"} ") >= 1.0);
+    let reference = include_str!("../../docs/reference/metrics.md");
+    let names = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names.filter(|name| name.starts_with("adal_")) {
+        assert!(reference.contains(&format!("`{name}`")), "{name} is not in docs/reference/metrics.md");
+    }
+}
+
 #[test]
 fn a_day_on_cassandra_is_a_day_on_sqlite_and_can_be_carried_there() {
     let server = block_on(cassandra::shared());
@@ -108,6 +130,7 @@ fn a_day_on_cassandra_is_a_day_on_sqlite_and_can_be_carried_there() {
     // What it said is said by the next process, which takes the place of the one that went.
     let mut process = Process::start_on(there.path(), store.clone(), &[]);
     assert_eq!(said(&process.caller("admin", None), &process.caller("service", None)), on_sqlite["said"]);
+    metrics_say_how_the_database_is_asked(&process);
     let report: Value = serde_json::from_str(&done(&store, &["check", "--json"])).unwrap();
     assert_eq!((&report["sound"], &report["derived_compared"]), (&json!(true), &json!(true)), "{report}");
     process.stop();
