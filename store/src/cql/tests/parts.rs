@@ -15,7 +15,7 @@ use crate::{
     cql::{
         CqlStore,
         db::Database,
-        protocol::{shard_of, slice_of},
+        protocol::{bucket_of, shard_of, slice_of},
         recover,
     },
 };
@@ -34,15 +34,19 @@ async fn ten_minutes(world: &World, store: &CqlStore, key: &EntityKey, seq: u64)
     let now = BEGIN_S + i64::try_from(seq).unwrap() * 600;
     world.clock.set(now);
     let target = EntityKey::new(EntityKind::Promo, "p");
-    let wake = Some(Timestamp::from_seconds(now + 60));
+    let wake = Timestamp::from_seconds(now + 60);
     store
-        .append(Append { wake, effects: vec![Effect { target, command: vec![1] }], ..append(key, row(2 * seq)) })
+        .append(Append {
+            wake: Some(wake),
+            effects: vec![Effect { target, command: vec![1] }],
+            ..append(key, row(2 * seq))
+        })
         .await
         .unwrap();
     store.delivered(vec![(key.clone(), 2 * seq, 0)]).await.unwrap();
     world.clock.set(now + 61);
     let until = Timestamp::from_seconds(now + 61);
-    assert_eq!(store.due(until, 16).await.unwrap(), [(wake.unwrap(), key.clone())]);
+    assert_eq!(store.due(until, 16).await.unwrap(), [(wake, key.clone())]);
     store.append(append(key, row(2 * seq + 1))).await.unwrap();
     recover::advance(&store.inner).await;
     sleep(Duration::from_secs(1)).await;
@@ -66,8 +70,7 @@ async fn parts_that_are_over_go_where_most_shards_are_idle() {
     store.append(append(&other, row(1))).await.unwrap();
     for seq in 1..40 {
         ten_minutes(&world, &store, &key, seq).await;
-        let now =
-            super::super::protocol::bucket_of(Timestamp::from_seconds(BEGIN_S + i64::try_from(seq).unwrap() * 600));
+        let now = bucket_of(Timestamp::from_seconds(BEGIN_S + i64::try_from(seq).unwrap() * 600));
         let (timers, outbox) = parts(&raw, &key, now).await;
         assert!(timers <= 3 && outbox <= 3, "after {seq} times ten minutes: {timers} and {outbox}");
     }
@@ -76,8 +79,8 @@ async fn parts_that_are_over_go_where_most_shards_are_idle() {
     let (next, _) = world.owner("b").await;
     world.clock.set(BEGIN_S + 39 * 600 - 3_600);
     next.open(&key).await.unwrap();
-    let wake = Some(Timestamp::from_seconds(BEGIN_S + 39 * 600 - 3_500));
+    let wake = Timestamp::from_seconds(BEGIN_S + 39 * 600 - 3_500);
     let seq = next.open(&other).await.unwrap().rows.len() as u64 + 1;
-    next.append(Append { wake, ..append(&other, row(seq)) }).await.unwrap();
-    assert_eq!(next.due(wake.unwrap(), 16).await.unwrap(), [(wake.unwrap(), other)]);
+    next.append(Append { wake: Some(wake), ..append(&other, row(seq)) }).await.unwrap();
+    assert_eq!(next.due(wake, 16).await.unwrap(), [(wake, other)]);
 }
