@@ -94,6 +94,9 @@ run_server "$binary" "$data/server"
 ADAL_KEY="$key" "$python" load-tests/replay/compare.py --url "$SERVER_URL" --today "$today" "${households[@]}" |
     tee "$data/households.txt" || differs=1
 stop_server
+timed "check on Cassandra" "$binary" check >"$data/check.txt" || differs=1
+timed "views made anew on Cassandra" "$binary" views rebuild --json >"$data/rebuilt.json" || differs=1
+grep -Eq '"different": ?0\b' "$data/rebuilt.json" || differs=1
 stop_cql
 
 say "transfer: back to SQLite"
@@ -107,6 +110,8 @@ echo "replay-transfer: $rows rows, $bytes bytes"
 printf '  %s\n' "${figures[@]}"
 echo "  households on Cassandra: $(sed -n '/^compared/p' "$data/households.txt")"
 echo "  SQLite's file and Cassandra's: $(sed -n '/^compared/p' "$data/there.txt")"
+echo "  check: $(head -n 1 "$data/check.txt")"
+echo "  views made anew: $(tr -d '\n' <"$data/rebuilt.json")"
 echo "  Cassandra's file and SQLite's again: $(sed -n '/^compared/p' "$data/back.txt")"
 if [ "$differs" != 0 ]; then die "replay-transfer: NOT as expected"; fi
 echo "replay-transfer: as expected"

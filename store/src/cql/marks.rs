@@ -206,7 +206,8 @@ impl Marks {
     }
 
     /// Whether nothing of the bucket or before will ever be written again in any of these shards by us, from here on.
-    /// `now`: the clock's bucket; of one that is not over nothing is promised.
+    /// `now`: the clock's bucket; of one that is not over nothing is promised. What idle shards promise stands, whatever the
+    /// others say.
     pub(super) fn are_past(&self, mut shards: std::ops::Range<u16>, bucket: u32, now: u32) -> bool {
         // A shard without a mark of ours has written nothing in this epoch, and its first ticket is not behind what it
         // finds: which is not known.

@@ -27,6 +27,9 @@ const KNOWN: usize = 65_536;
 /// Buckets of a slice that are read at a time: two weeks of them.
 const BUCKETS: usize = 2_048;
 
+/// Empty parts that one look drops at most, one after another: whoever looks waits for it.
+pub(super) const DROPS: usize = 64;
+
 /// See the module.
 pub(super) struct Outbox {
     db: Arc<dyn Database>,
@@ -204,12 +207,13 @@ impl Outbox {
 
     /// Drops partitions that were found empty and stay so. That one is not dropped costs a read each time, and no more.
     async fn drop_empty(&self, slice: u8, buckets: Vec<u32>, (epoch, now): (u64, u32)) {
-        for bucket in buckets {
+        for bucket in buckets.into_iter().take(DROPS) {
             let queue = Queue { slice, bucket };
             if self.marks.are_past(shards_of(slice), bucket, now) && self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 if let Err(error) = self.db.drop_outbox_bucket(queue, last_stamp(epoch)).await {
-                    tracing::debug!(%error, slice, bucket, "an empty part of the outbox stays for now");
+                    tracing::debug!(%error, slice, bucket, "empty parts of the outbox stay for now");
+                    return;
                 }
             }
         }

@@ -21,7 +21,7 @@ use super::{
     db::{Database, Failed, Queue, TimerRow},
     marks::Marks,
     merge::{Read, merged},
-    outbox::{all_buckets, shards_of},
+    outbox::{DROPS, all_buckets, shards_of},
     protocol::{SLICES, bucket_of, last_stamp, shard_of, slice_of, stamp},
 };
 
@@ -163,7 +163,7 @@ impl Timers {
 
     /// Drops partitions in which nothing is and nothing will be.
     async fn drop_empty(&self, queues: Vec<Queue>, (until, now): (Timestamp, u32), epoch: u64) {
-        for queue in queues {
+        for queue in queues.into_iter().take(DROPS) {
             // All timers of a bucket that is over were asked for: a later one of it is none. One may have been asked for
             // since it was found empty: it is looked at once more, when none comes any more.
             let over =
@@ -176,7 +176,10 @@ impl Timers {
                             buckets.these.remove(&queue.bucket);
                         }
                     }
-                    Err(error) => tracing::debug!(%error, ?queue, "an empty part of the timers stays for now"),
+                    Err(error) => {
+                        tracing::debug!(%error, ?queue, "empty parts of the timers stay for now");
+                        return;
+                    }
                 }
             }
         }

@@ -4,8 +4,8 @@
 //! Which rows are history, what who opens the entity does, where a row goes and whether a claim stands are the store's own
 //! functions; what stands here is the database, the owners' memory and their deaths. A write that has not ended is seen
 //! by one reader and not by the next, also when its writer is dead, and may end at any time or never. Four faults are
-//! built in on demand, and must be found. Of worlds that differ in names and in what nobody can see one is searched; that
-//! this hides nothing is tried on the faults, which are found with and without it.
+//! built in on demand, and must be found. Of worlds that differ in names and in what nobody can see one is searched
+//! ([`World::plain`]); the faults are found so, and when all are searched.
 //!
 //! `cargo test -p adal-store --release --test model -- --include-ignored` searches all of it.
 

@@ -138,7 +138,7 @@ fn run(rules: Rules, seeds: u64) {
     let Met { acknowledged, fenced, in_doubt, delivered, replaced } = met;
     let delivered = delivered.max(u64::from(matches!(rules, Rules::Customers(_))));
     let all = [acknowledged, fenced, in_doubt, delivered, replaced, adopted, dropped];
-    assert!(std::env::var_os("SEED").is_some() || all.iter().all(|n| *n > 0), "{met:?}, {adopted}");
+    assert!(std::env::var_os("SEED").is_some() || all.iter().all(|n| *n > 0), "{met:?}, {adopted}, {dropped}");
 }
 
 #[test]
