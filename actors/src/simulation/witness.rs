@@ -49,6 +49,8 @@ impl std::ops::AddAssign for Met {
 
 #[derive(Default)]
 struct Seen {
+    /// The latest time of any row that was sent.
+    latest: Option<Timestamp>,
     /// By seq, from 1. `None`: it is there, and nobody has seen yet what it says.
     rows: BTreeMap<EntityKey, Vec<Option<StoredRow>>>,
     order: Vec<(EntityKey, u64)>,
@@ -112,9 +114,9 @@ impl Witness {
         self.seen().struck_off.contains(&(source.clone(), seq, index))
     }
 
-    /// The latest time of any row.
+    /// The latest time of any row that may be durable: of one in doubt nobody may have been shown anything yet.
     pub(super) fn latest(&self) -> Option<Timestamp> {
-        self.seen().rows.values().flatten().flatten().map(|row| row.at).max()
+        self.seen().latest
     }
 
     pub(super) fn met(&self) -> Met {
@@ -182,6 +184,10 @@ impl Journal for Way {
 
     async fn append(&self, append: Append) -> Result<(), StoreError> {
         let (entity, row) = (append.entity.clone(), append.row.clone());
+        {
+            let mut seen = self.seen();
+            seen.latest = seen.latest.max(Some(row.at));
+        }
         let done = self.store.append(append).await;
         let mut seen = self.seen();
         match &done {
