@@ -1,5 +1,5 @@
 //! What many ask of the database at the same moment goes to it in one statement: rows of different entities, rows of views,
-//! reads of views. A statement costs the database, the driver and the system several times what a row in it costs.
+//! reads of views. Each statement costs the database, the driver and the system something beside its rows.
 //!
 //! Nobody waits where nothing is under way: the first leaves at once, and what comes while it is under way leaves together
 //! when it has landed, when [`LINGER`] has passed, or when there is enough for a whole statement, whichever is first. So
