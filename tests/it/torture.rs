@@ -68,7 +68,7 @@ fn a_clock_that_leaps_an_hour_under_load_loses_nothing() {
 
 #[test]
 fn sixty_four_clients_after_a_thousand_uses_get_exactly_these() {
-    survives(Scenario::RaceUses, 1);
+    survives(Scenario::RaceUses, 2);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn shared() -> impl std::ops::Deref<Target = Cassandra> {
 
 #[test]
 fn on_cassandra_what_was_acknowledged_survives_kill_9_at_any_moment() {
-    survives_on(Store::Cql, Some(&shared()), Scenario::Kill, 2);
+    survives_on(Store::Cql, Some(&shared()), Scenario::Kill, 4);
 }
 
 #[test]

@@ -207,9 +207,10 @@ impl Outbox {
 
     /// Drops partitions that were found empty and stay so. That one is not dropped costs a read each time, and no more.
     async fn drop_empty(&self, slice: u8, buckets: Vec<u32>, (epoch, now): (u64, u32)) {
-        for bucket in buckets.into_iter().take(DROPS) {
+        let is_past = |bucket: &u32| self.marks.are_past(shards_of(slice), *bucket, now);
+        for bucket in buckets.into_iter().filter(is_past).take(DROPS) {
             let queue = Queue { slice, bucket };
-            if self.marks.are_past(shards_of(slice), bucket, now) && self.is_empty(queue).await {
+            if self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 if let Err(error) = self.db.drop_outbox_bucket(queue, last_stamp(epoch)).await {
                     tracing::debug!(%error, slice, bucket, "empty parts of the outbox stay for now");

@@ -163,12 +163,14 @@ impl Timers {
 
     /// Drops partitions in which nothing is and nothing will be.
     async fn drop_empty(&self, queues: Vec<Queue>, (until, now): (Timestamp, u32), epoch: u64) {
-        for queue in queues.into_iter().take(DROPS) {
-            // All timers of a bucket that is over were asked for: a later one of it is none. One may have been asked for
-            // since it was found empty: it is looked at once more, when none comes any more.
-            let over =
-                bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket, now);
-            if over && self.is_empty(queue).await {
+        // All timers of a bucket that is over were asked for: a later one of it is none. Those that are not over are no reason
+        // to leave others for later.
+        let is_over = |queue: &Queue| {
+            bucket_of(until) > queue.bucket && self.marks.are_past(shards_of(queue.slice), queue.bucket, now)
+        };
+        for queue in queues.into_iter().filter(is_over).take(DROPS) {
+            // One may have been asked for since it was found empty: it is looked at once more, when none comes any more.
+            if self.is_empty(queue).await {
                 lock(&self.listed).remove(&queue);
                 match self.db.drop_timer_bucket(queue, last_stamp(epoch)).await {
                     Ok(()) => {

@@ -15,7 +15,7 @@ use crate::{
     cql::{
         CqlStore,
         db::Database,
-        protocol::{bucket_of, shard_of, slice_of},
+        protocol::{SLICES, bucket_of, shard_of, slice_of},
         recover,
     },
 };
@@ -83,4 +83,36 @@ async fn parts_that_are_over_go_where_most_shards_are_idle() {
     let seq = next.open(&other).await.unwrap().rows.len() as u64 + 1;
     next.append(Append { wake: Some(wake), ..append(&other, row(seq)) }).await.unwrap();
     assert_eq!(next.due(wake, 16).await.unwrap(), [(wake, other)]);
+}
+
+/// Parts that are empty and not over yet, one in each slice, are no reason to leave those that are over.
+#[tokio::test(start_paused = true)]
+async fn parts_that_are_not_over_yet_keep_no_others() {
+    let world = World::new(12);
+    let (store, _) = world.owner("a").await;
+    let raw = world.cluster.connect(99);
+    let keys: Vec<_> = (0..400).map(|number| customer(&format!("c{number}"))).collect();
+    for seq in 1..=6_u64 {
+        let now = BEGIN_S + i64::try_from(seq).unwrap() * 600;
+        world.clock.set(now);
+        // Two wakes each, one in the next ten minutes; both are put off at once, so that their parts are empty.
+        for (part, ahead_s) in [(0, 60), (1, 700)] {
+            for key in &keys {
+                let at = 4 * (seq - 1) + 2 * part;
+                let wake = Some(Timestamp::from_seconds(now + ahead_s));
+                store.append(Append { wake, ..append(key, row(at + 1)) }).await.unwrap();
+                store.append(append(key, row(at + 2))).await.unwrap();
+            }
+        }
+        recover::advance(&store.inner).await;
+        for _ in 0..4 {
+            assert_eq!(store.due(Timestamp::from_seconds(now + 599), 16).await.unwrap(), []);
+        }
+    }
+    let now = bucket_of(Timestamp::from_seconds(BEGIN_S + 6 * 600));
+    let mut over = 0;
+    for slice in 0..SLICES {
+        over += raw.timer_buckets(slice, None, now - 2, 1_000).await.unwrap().len();
+    }
+    assert_eq!(over, 0, "parts of twenty minutes ago and before");
 }
